@@ -1,0 +1,375 @@
+/* DESIGN
+ *
+ * One mutex, `registry`, guards the list of all companions, the park and every field marked R
+ * below.  It is held for a few instructions, never across a system call that can block.  It is the
+ * innermost: a queue mutex may be held when it is taken, and nothing is taken under it.
+ *
+ *   field                who may touch it
+ *   ------------------   ----------------------------------------------------------------------
+ *   request, done        the greenlet; a granter under the queue mutex (see companion.h)
+ *   job                  written before the semaphore is posted, read by the thread after it
+ *   holders, keeper      R   the helper (keeper) and the thread each hold it; the last one frees
+ *   has_thread, parked,
+ *   jobs                 R
+ *   home                 R   the OS thread whose greenlet has it
+ *
+ * A thread is inside exactly one of: its semaphore, the watch (for good: whoever is on watch
+ * stays there while the process lives), or request.run.  A companion that is not in its semaphore
+ * when its helper closes it parks itself when it gets there. */
+#include "companion.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "watch.h"
+
+#define PARK_ROOM 4
+#define THREAD_LIMIT 256
+
+enum job { JOB_NONE, JOB_RUN, JOB_WATCH, JOB_END };
+
+struct gzh_companion {
+    gzh_request request;
+    gzh_pipe done;
+    gzh_sem wake;
+    atomic_int job;
+    int number;
+    unsigned generation;
+    bool has_thread, parked, keeper;
+    int jobs; /* given and not finished */
+    int holders;
+    const void *home;
+    gzh_companion *next, *prev; /* of all */
+    gzh_companion *next_parked;
+};
+
+static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
+static gzh_companion *all, *park;
+static int living, parked_count, thread_limit = THREAD_LIMIT, last_number;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t thread_end;
+/* Its address tells one OS thread from another. */
+static _Thread_local char here;
+
+/* ---- one companion ------------------------------------------------------------------------ */
+
+static gzh_companion *companion_new(int *error)
+{
+    gzh_companion *c = calloc(1, sizeof *c);
+    *error = ENOMEM;
+    if (!c)
+        return NULL;
+    *error = gzh_pipe_open(&c->done);
+    if (*error) {
+        free(c);
+        return NULL;
+    }
+    gzh_sem_init(&c->wake);
+    c->request.companion = c;
+    return c;
+}
+
+static void companion_free(gzh_companion *c)
+{
+    gzh_pipe_close(&c->done);
+    gzh_sem_destroy(&c->wake);
+    free(c);
+}
+
+/* registry held */
+static void enlist(gzh_companion *c)
+{
+    c->next = all;
+    c->prev = NULL;
+    if (all)
+        all->prev = c;
+    all = c;
+}
+
+/* registry held.  True: nobody holds it any more, free it outside. */
+static bool let_go(gzh_companion *c)
+{
+    if (--c->holders > 0)
+        return false;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        all = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    return true;
+}
+
+static void give_job(gzh_companion *c, enum job job)
+{
+    atomic_store_explicit(&c->job, job, memory_order_relaxed); /* the semaphore orders it */
+    gzh_sem_post(&c->wake);
+}
+
+/* registry held; the thread is in its semaphore, or about to be, and has no keeper. */
+static void park_or_end(gzh_companion *c)
+{
+    if (parked_count < PARK_ROOM) {
+        c->parked = true;
+        c->next_parked = park;
+        park = c;
+        parked_count++;
+    } else
+        give_job(c, JOB_END);
+}
+
+static void *companion_main(void *argument)
+{
+    gzh_companion *c = argument;
+    for (;;) {
+        gzh_sem_wait(&c->wake);
+        enum job job = (enum job)atomic_load_explicit(&c->job, memory_order_relaxed);
+        if (job == JOB_WATCH)
+            gzh_watch_run();
+        else if (job == JOB_RUN)
+            c->request.run(&c->request);
+        else
+            break;
+        GZH_MUST(pthread_mutex_lock(&registry));
+        if (--c->jobs == 0 && !c->keeper)
+            park_or_end(c);
+        GZH_MUST(pthread_mutex_unlock(&registry));
+    }
+    GZH_MUST(pthread_mutex_lock(&registry));
+    living--;
+    bool last = let_go(c);
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    if (last)
+        companion_free(c);
+    return NULL;
+}
+
+int gzh_companion_ready(gzh_companion *c)
+{
+    if (c->has_thread) /* only its greenlet starts it */
+        return 0;
+    GZH_MUST(pthread_mutex_lock(&registry));
+    c->holders++;
+    living++;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    int error = gzh_thread_start(companion_main, c);
+    GZH_MUST(pthread_mutex_lock(&registry));
+    if (error) {
+        c->holders--;
+        living--;
+    } else
+        c->has_thread = true;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    return error == EAGAIN ? GZH_NO_THREAD : -error;
+}
+
+void gzh_companion_run(gzh_companion *c)
+{
+    GZH_MUST(pthread_mutex_lock(&registry));
+    c->jobs++;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    give_job(c, JOB_RUN);
+}
+
+void gzh_companion_tell(gzh_companion *c)
+{
+    gzh_pipe_signal(&c->done);
+}
+
+void gzh_companion_drain(gzh_companion *c)
+{
+    gzh_pipe_drain(&c->done);
+}
+
+bool gzh_companion_is_strange(const gzh_companion *c)
+{
+    return c->generation != gzh_generation;
+}
+
+int gzh_companion_fd(const gzh_companion *c)
+{
+    return c->done.read_fd;
+}
+
+int gzh_companion_number(const gzh_companion *c)
+{
+    return c->number;
+}
+
+gzh_request *gzh_companion_request(gzh_companion *c)
+{
+    return &c->request;
+}
+
+/* ---- the ends: of a wait, of a greenlet, of an OS thread, of a parent ---------------------- */
+
+int gzh_companion_cancel(gzh_companion *c)
+{
+    if (c->generation != gzh_generation)
+        return 0;
+    int rc = 0;
+    if (atomic_load(&c->request.state) != GZH_IDLE)
+        rc = c->request.cancel(&c->request);
+    if (rc == 0)
+        gzh_pipe_drain(&c->done); /* a byte that nobody reads would wake the next wait */
+    return rc;
+}
+
+/* registry held: the helper's hold ends. */
+static bool drop_keeper(gzh_companion *c)
+{
+    c->keeper = false;
+    c->home = NULL;
+    if (c->has_thread && c->jobs == 0)
+        park_or_end(c);
+    return let_go(c);
+}
+
+void gzh_companion_close(gzh_companion *c)
+{
+    bool last;
+    if (c->generation != gzh_generation) { /* a parent's: its thread is not in this process */
+        companion_free(c);
+        return;
+    }
+    gzh_companion_cancel(c);
+    GZH_MUST(pthread_mutex_lock(&registry));
+    last = c->keeper ? drop_keeper(c) : let_go(c);
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    if (last)
+        companion_free(c);
+}
+
+/* An OS thread ends: its greenlets will never run again, and their `finally` neither. */
+static void thread_ended(void *token)
+{
+    for (;;) {
+        gzh_companion *c;
+        GZH_MUST(pthread_mutex_lock(&registry));
+        for (c = all; c && c->home != token; c = c->next)
+            ;
+        if (c)
+            c->home = NULL, c->holders++; /* so that it outlives a close by a collector elsewhere */
+        GZH_MUST(pthread_mutex_unlock(&registry));
+        if (!c)
+            return;
+        gzh_companion_cancel(c);
+        GZH_MUST(pthread_mutex_lock(&registry));
+        /* Python's own close, if it ever comes, then only lets go. */
+        if (c->keeper) {
+            c->keeper = false;
+            if (c->has_thread && c->jobs == 0)
+                give_job(c, JOB_END);
+        }
+        bool last = let_go(c);
+        GZH_MUST(pthread_mutex_unlock(&registry));
+        if (last)
+            companion_free(c);
+    }
+}
+
+static void before_fork(void)
+{
+    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_watch_before_fork();
+}
+
+static void after_fork(void)
+{
+    gzh_watch_after_fork();
+    GZH_MUST(pthread_mutex_unlock(&registry));
+}
+
+static void in_child(void)
+{
+    gzh_watch_in_child();
+    GZH_MUST(pthread_mutex_init(&registry, NULL));
+    for (gzh_companion *c = all, *next; c; c = next) {
+        next = c->next;
+        /* Its greenlet, copied, still waits on the number; its pipe must be another. */
+        if (c->holders > (c->has_thread ? 1 : 0)) {
+            if (gzh_pipe_renew(&c->done) != 0)
+                gzh_pipe_close(&c->done);
+        } else
+            companion_free(c);
+    }
+    all = park = NULL;
+    living = parked_count = 0;
+}
+
+static void set_up(void)
+{
+    GZH_MUST(pthread_key_create(&thread_end, thread_ended));
+    gzh_on_fork(before_fork, after_fork, in_child);
+}
+
+/* ---- a greenlet's beginning ---------------------------------------------------------------- */
+
+int gzh_companion_open(gzh_companion **companion)
+{
+    GZH_MUST(pthread_once(&once, set_up));
+    int error = pthread_setspecific(thread_end, &here);
+    if (error)
+        return -error;
+    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_companion *c = park;
+    if (c) {
+        park = c->next_parked;
+        parked_count--;
+        c->parked = false;
+        c->holders++;
+        c->keeper = true;
+        c->home = &here;
+    }
+    bool start = !c && living < thread_limit;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    if (!c) {
+        c = companion_new(&error);
+        if (!c)
+            return -error;
+        c->generation = gzh_generation;
+        c->holders = 1;
+        c->keeper = true;
+        c->home = &here;
+        GZH_MUST(pthread_mutex_lock(&registry));
+        c->number = ++last_number;
+        enlist(c);
+        GZH_MUST(pthread_mutex_unlock(&registry));
+        int rc = start ? gzh_companion_ready(c) : 0;
+        if (rc < 0 && !gzh_watch_taken()) {
+            gzh_companion_close(c);
+            return rc;
+        }
+    }
+    *companion = c;
+    return 0;
+}
+
+void gzh_companion_go_on_watch(gzh_companion *c)
+{
+    GZH_MUST(pthread_mutex_lock(&registry));
+    c->jobs++;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    give_job(c, JOB_WATCH);
+}
+
+void gzh_companion_counts(int *threads, int *parked, int *on_watch)
+{
+    gzh_companion *watcher = gzh_watch_companion();
+    GZH_MUST(pthread_mutex_lock(&registry));
+    *threads = living;
+    *parked = parked_count;
+    *on_watch = watcher ? watcher->number : 0;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+}
+
+int gzh_companion_limit(int limit)
+{
+    GZH_MUST(pthread_mutex_lock(&registry));
+    int before = thread_limit;
+    thread_limit = limit;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    return before;
+}

@@ -1,0 +1,78 @@
+/* Exactly what Python sees.  The contracts are in the headers of the same names. */
+
+typedef struct gzh_companion gzh_companion;
+typedef struct gzh_context gzh_context;
+typedef struct gzh_socket gzh_socket;
+typedef struct gzh_message gzh_message;
+
+typedef struct {
+    int parts;
+    int size[64];
+    gzh_message *whole;
+    char data[65536];
+} gzh_slot;
+
+static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
+static const int GZH_ABANDONED, GZH_KEEP, GZH_SLOT_BYTES, GZH_SLOT_PARTS;
+static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
+static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE;
+extern unsigned gzh_generation;
+
+/* companion.h */
+int gzh_companion_open(gzh_companion **companion);
+int gzh_companion_fd(const gzh_companion *companion);
+int gzh_companion_number(const gzh_companion *companion);
+void gzh_companion_close(gzh_companion *companion);
+int gzh_companion_cancel(gzh_companion *companion);
+void gzh_companion_counts(int *living, int *parked, int *on_watch);
+int gzh_companion_limit(int limit);
+
+/* calls.h */
+int gzh_context_new(int io_threads, gzh_context **context);
+int gzh_context_shadow(void *zmq_context, gzh_context **context);
+void *gzh_context_underlying(const gzh_context *context);
+bool gzh_context_ended(gzh_context *context);
+int gzh_context_get(gzh_context *context, int option);
+int gzh_context_set(gzh_context *context, int option, int value);
+int gzh_socket_open(gzh_context *context, int type, gzh_socket **socket);
+int gzh_context_term(gzh_context *context, gzh_companion *companion);
+int gzh_context_end_term(gzh_companion *companion);
+int gzh_context_shutdown(gzh_context *context);
+void gzh_context_drop(gzh_context *context);
+int gzh_has(const char *capability);
+void gzh_version(int *version);
+int gzh_curve_keypair(char *public_key, char *secret_key);
+int gzh_curve_public(char *public_key, const char *secret_key);
+
+/* socket.h */
+int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
+void *gzh_socket_underlying(const gzh_socket *socket);
+int gzh_socket_timeout(const gzh_socket *socket, int direction);
+int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
+int gzh_send(gzh_socket *socket, const char *data, size_t size, int flags);
+int gzh_send_parts(gzh_socket *socket, const char *data, const size_t *sizes, int parts, int flags);
+int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
+int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
+int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
+             size_t *size);
+int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
+int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
+void gzh_socket_close(gzh_socket *socket, const int *linger);
+void gzh_socket_drop(gzh_socket *socket);
+void gzh_slice(uint64_t nanoseconds);
+
+/* message.h */
+gzh_message *gzh_message_new(void);
+void gzh_message_free(gzh_message *message);
+int gzh_message_add(gzh_message *message, const char *data, size_t size);
+int gzh_message_share(gzh_message *message, gzh_message *other, int index);
+int gzh_message_pin(gzh_message *message, const void *data, size_t size, uint64_t number);
+gzh_message *gzh_message_take(gzh_message *message, int index);
+int gzh_message_parts(const gzh_message *message);
+void *gzh_message_data(gzh_message *message, int index);
+size_t gzh_message_size(const gzh_message *message, int index);
+int gzh_message_get(gzh_message *message, int property);
+const char *gzh_message_text(gzh_message *message, const char *property);
+int gzh_pin_wait(gzh_companion *companion, uint64_t number);
+int gzh_pin_end(gzh_companion *companion, bool give_up);
+int gzh_released(uint64_t *numbers, int room);

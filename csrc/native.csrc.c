@@ -1,0 +1,5 @@
+/* What the generated glue includes. */
+#include "calls.h"
+#include "companion.h"
+#include "message.h"
+#include "socket.h"

@@ -1,0 +1,71 @@
+/* A socket that any number of greenlets, of any number of OS threads, may use at once.  Python
+ * enters with a call; the watch enters when libzmq has news; a companion enters to make a blocking
+ * call.  One of them at a time is the socket's owner and inside libzmq; the others queue.
+ *
+ * Every function may be called by any thread, and none blocks: a call that cannot be completed
+ * answers GZH_WAIT.  Results: >= 0, one of the codes below, or -errno. */
+#ifndef GZH_SOCKET_H
+#define GZH_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "calls.h"
+#include "companion.h"
+#include "message.h"
+
+#define GZH_SLOT_BYTES 65536
+#define GZH_SLOT_PARTS 64
+
+/* Where a received message is put: in `data` where it fits, else in `whole`.  One per call. */
+typedef struct {
+    int parts;
+    int size[GZH_SLOT_PARTS];
+    gzh_message *whole;
+    char data[GZH_SLOT_BYTES];
+} gzh_slot;
+
+/* Wrap a libzmq socket, which is gzh's from now on (shadow: it is not closed).  0 or -errno. */
+int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
+void *gzh_socket_underlying(const gzh_socket *socket);
+/* What RCVTIMEO (direction 0) and SNDTIMEO (1) say, in milliseconds; -1 is for ever. */
+int gzh_socket_timeout(const gzh_socket *socket, int direction);
+
+/* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP.  The size of a message of one part that is now in
+ * slot->data; GZH_PARTS; GZH_WHOLE.  With a companion: GZH_WAIT means queued, go on with gzh_end. */
+#define GZH_KEEP 0x1000 /* always GZH_WHOLE: the caller wants the message itself */
+int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
+
+/* zmq_msg_send of one part, copied; of several that lie one behind the other, copied.  0. */
+int gzh_send(gzh_socket *socket, const void *data, size_t size, int flags);
+int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, int parts, int flags);
+/* The same of a message, which is empty afterwards when 0, and with a companion in any case but
+ * GZH_BUSY; its shell stays the caller's. */
+int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
+
+/* Events of `mask` that are there, or GZH_WAIT (never 0, but with ZMQ_DONTWAIT). */
+int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
+
+/* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another
+ * is the socket's owner.  With one: GZH_WAIT, or GZH_BUSY.  `data` is copied, and `*size` of what
+ * a GZH_GET has found is copied by gzh_end_call. */
+int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
+             size_t *size);
+
+/* After a wake-up: the result, or GZH_WAIT if that was not it.  give_up: the greenlet waits no
+ * longer; -EAGAIN, and as if never asked, unless it was granted meanwhile. */
+int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
+int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
+
+/* zmq_close.  Waiters get ENOTSOCK.  linger: milliseconds, or NULL for what the socket has.  Safe
+ * to say twice.  Where another is the owner, it closes when it gets out. */
+void gzh_socket_close(gzh_socket *socket, const int *linger);
+/* The last reference goes; closes first. */
+void gzh_socket_drop(gzh_socket *socket);
+
+/* This OS thread's hub has turned, or is about to be waited for: its greenlets may use this
+ * library for so many nanoseconds before a call that blocks answers GZH_YIELD. */
+void gzh_slice(uint64_t nanoseconds);
+
+#endif
