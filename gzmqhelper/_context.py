@@ -1,0 +1,221 @@
+"""`Context`: what sockets are made of and end with.
+
+Its options and its sockets' defaults are set at once; `term` is made by the greenlet's companion
+(`_helper.wait`). `_socket.py` does not know this module; a Context knows the Socket class.
+"""
+
+from __future__ import annotations
+
+import atexit
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar, cast
+from weakref import WeakSet
+
+from gevent.monkey import get_original
+
+from . import _options, errors
+from ._helper import check, wait
+from ._native import ffi, lib
+from ._socket import Socket
+from .constants import ContextOption, Errno
+
+__all__ = ["Context"]
+
+_Self = TypeVar("_Self", bound="Context")
+
+_exiting = False
+
+
+@atexit.register
+def _exit() -> None:
+    # From here on nothing is ended any more: the process ends it all at once.
+    global _exiting
+    _exiting = True
+
+
+class Context:
+    """The part of ZeroMQ that sockets share: its threads and its inproc names (zmq_ctx_new).
+
+    Any greenlet of any thread may use it. Options of the context and defaults for the options of
+    its sockets are attributes: ``ctx.max_sockets = 10``, ``ctx.linger = 0``.
+
+    io_threads: how many threads libzmq has for the network. shadow: another Context, or the address
+    of one of libzmq's; it is used, and ended by whoever made it.
+    Raises `ZMQError`: EMFILE, EINVAL.
+    """
+
+    _instance: ClassVar[Any] = None
+    _instance_lock: ClassVar[Any] = get_original("_thread", "allocate_lock")()
+    _socket_class: type[Socket] = Socket
+    sockopts: dict[int, Any]
+
+    def __init__(self, io_threads: int | Context = 1, shadow: Context | int = 0) -> None:
+        values = self.__dict__
+        values["_ptr"] = None
+        if isinstance(io_threads, Context):
+            io_threads, shadow = 1, io_threads
+        values["_shadow"] = bool(shadow)
+        values["_shadowed"] = shadow  # keeps it alive
+        values["sockopts"] = {}
+        values["_sockets"] = WeakSet()
+        out = ffi.new("gzh_context **")
+        if shadow:
+            address = shadow.underlying if isinstance(shadow, Context) else int(shadow)
+            check(lib.gzh_context_shadow(ffi.cast("void *", address), out), "a shadow context")
+        else:
+            check(lib.gzh_context_new(io_threads, out), f"a context with {io_threads} I/O threads")
+        values["_ptr"] = out[0]
+
+    def __del__(self) -> None:
+        pointer = self.__dict__.get("_ptr")
+        if pointer is not None and not _exiting:
+            # libzmq would wait for unsent messages here: a companion does that.
+            lib.gzh_context_drop(pointer)
+
+    def __repr__(self) -> str:
+        count = len(self._sockets)
+        state = " closed" if self.closed else f" with {count} socket{'' if count == 1 else 's'}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}{state}>"
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.destroy()
+
+    @classmethod
+    def instance(cls: type[_Self], io_threads: int = 1) -> _Self:
+        """The Context of the process for this class: made when first asked for, and made anew if it
+        has been closed, or in a forked child."""
+        found = cls._instance
+        if found is None or found.closed or "_instance" not in cls.__dict__:
+            with cls._instance_lock:
+                found = cls.__dict__.get("_instance")
+                if found is None or found.closed:
+                    found = cls._instance = cls(io_threads=io_threads)
+        return cast(_Self, found)
+
+    @classmethod
+    def shadow(cls: type[_Self], address: int | Context) -> _Self:
+        """A Context for one that somebody else made and will end; address: that, or its address."""
+        return cls(shadow=address)
+
+    @property
+    def underlying(self) -> int:
+        """The address of libzmq's context."""
+        return int(ffi.cast("size_t", lib.gzh_context_underlying(self._ptr)))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it ended, or has begun to; also in a forked child."""
+        return bool(lib.gzh_context_ended(self._ptr))
+
+    def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
+        """Make a socket (zmq_socket). kwargs go to the class.
+
+        Raises `ZMQError`: ETERM once the context ends, EMFILE, EMTHREAD, EINVAL for a type that
+        libzmq does not know.
+        """
+        if lib.gzh_context_ended(self._ptr):
+            raise errors.error(Errno.ETERM, "Context.socket")
+        made = (socket_class or self._socket_class)(self, socket_type, **kwargs)
+        for option, value in self.sockopts.items():
+            try:
+                made.set(option, value)
+            except errors.ZMQError:
+                pass  # a default that does not apply to this type, as SUBSCRIBE
+        return made
+
+    def _open_socket(self, socket_type: int) -> Any:
+        """For `Socket`: the C socket."""
+        out = ffi.new("gzh_socket **")
+        rc = lib.gzh_socket_open(self._ptr, socket_type, out)
+        check(rc, f"a socket of type {socket_type}")
+        return out[0]
+
+    def _add_socket(self, socket: Socket) -> None:
+        self._sockets.add(socket)
+
+    def _rm_socket(self, socket: Socket) -> None:
+        self._sockets.discard(socket)
+
+    def term(self) -> None:
+        """End the context (zmq_ctx_term), and wait until it has ended.
+
+        Whoever waits on one of its sockets gets `ContextTerminated`, and so does every later call
+        but close. It has ended when all its sockets are closed and their messages sent, or their
+        linger periods over. Other greenlets run meanwhile; one that calls this too waits along. If
+        this greenlet is killed, or a Timeout ends its wait, the context goes on ending. Safe to say
+        twice.
+        """
+        check(
+            wait(
+                lambda companion: lib.gzh_context_term(self._ptr, companion),
+                lambda companion, give_up: lib.gzh_context_end_term(companion),
+            ),
+            "Context.term",
+        )
+
+    def destroy(self, linger: int | None = None) -> None:
+        """Close all sockets of the context, and end it. linger: milliseconds; None leaves it."""
+        if self.closed:
+            return
+        for socket in list(self._sockets):
+            socket.close(linger)
+        self.term()
+
+    def get(self, option: int) -> int:
+        """An option of the context (zmq_ctx_get). Raises `ZMQError`, EINVAL."""
+        return check(lib.gzh_context_get(self._ptr, option), f"context option {option}")
+
+    def set(self, option: int, value: int) -> None:
+        """Set an option of the context (zmq_ctx_set). Raises `ZMQError`, EINVAL."""
+        check(lib.gzh_context_set(self._ptr, option, value), f"context option {option} = {value}")
+
+    def getsockopt(self, option: int) -> Any:
+        """The default for an option of its sockets. Raises KeyError if none was set."""
+        return self.sockopts[option]
+
+    def setsockopt(self, option: int, value: Any) -> None:
+        """Set a default for an option of the sockets that it makes from now on."""
+        self.sockopts[option] = value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__ or hasattr(type(self), name) or name in _annotated(type(self)):
+            object.__setattr__(self, name, value)
+        elif (option := _options.context_option(name)) is not None:
+            self.set(option, value)
+        elif (default := _options.socket_option(name)) is not None:
+            self.sockopts[default] = value
+        else:
+            raise AttributeError(f"{type(self).__name__} has no attribute or option {name!r}")
+
+    def __getattr__(self, name: str) -> Any:
+        if (option := _options.context_option(name)) is not None:
+            return self.get(option)
+        default = _options.socket_option(name)
+        if default is not None and default in self.sockopts:
+            return self.sockopts[default]
+        raise AttributeError(f"{type(self).__name__} has no attribute or option {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        default = _options.socket_option(name)
+        if name in self.__dict__:
+            object.__delattr__(self, name)
+        elif default is not None and default in self.sockopts:
+            del self.sockopts[default]
+        else:
+            raise AttributeError(name)
+
+    def __dir__(self) -> list[str]:
+        return [*object.__dir__(self), *(option.name for option in ContextOption)]
+
+
+def _annotated(cls: type) -> set[str]:
+    """The names that a subclass declares without giving them a value: attributes too."""
+    return {name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", ())}

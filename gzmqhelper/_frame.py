@@ -1,0 +1,330 @@
+"""`Frame`: one part of a message (libzmq's ``zmq_msg_t``), and `MessageTracker`.
+
+`_socket.py` makes Frames of what is received with ``copy=False``, and sends what they hold. All of
+it is done at once, on the greenlet's own thread; nothing here waits but `MessageTracker.wait`.
+
+Memory that libzmq reads in place (a pin) is held in `_pins` until libzmq says that it is done.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import itertools
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Final
+
+from . import errors
+from ._helper import check, wait
+from ._native import ffi, lib
+from .constants import MORE, Errno
+
+__all__ = ["COPY_THRESHOLD", "Frame", "Message", "MessageTracker"]
+
+# Below this many bytes, a copy is cheaper than keeping track of somebody else's memory.
+COPY_THRESHOLD = 65536
+
+_pins: Final[dict[int, Any]] = {}
+_numbers: Final[Iterator[int]] = itertools.count(1)
+_room: Final = ffi.new("uint64_t[64]")
+
+
+def _let_go() -> None:
+    """Drop the memory that libzmq has done with since the last time."""
+    while count := lib.gzh_released(_room, 64):
+        for number in ffi.unpack(_room, count):
+            _pins.pop(number, None)
+
+
+@atexit.register
+def _keep_for_ever() -> None:
+    # libzmq's threads go on reading while Python takes itself apart: what they may still read gets
+    # a reference that nobody ever drops.
+    _let_go()
+    for held in _pins.values():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
+
+
+class MessageTracker:
+    """Tells whether libzmq has done with the memory of one or more messages.
+
+    Takes Frames that were made with ``track=True``, and other trackers. Any thread may ask.
+    """
+
+    def __init__(self, *towatch: MessageTracker | Frame) -> None:
+        self._watched: set[int] = set()
+        for thing in towatch:
+            tracker = thing.tracker if isinstance(thing, Frame) else thing
+            if tracker is None:
+                raise ValueError("Not a tracked message: make the Frame with track=True")
+            if not isinstance(tracker, MessageTracker):
+                raise TypeError(f"expected a Frame or a MessageTracker, got {type(thing).__name__}")
+            self._watched |= tracker._watched
+
+    @classmethod
+    def _of(cls, number: int) -> MessageTracker:
+        tracker = cls()
+        tracker._watched.add(number)
+        return tracker
+
+    @property
+    def done(self) -> bool:
+        """Whether libzmq has done with all of it."""
+        _let_go()
+        return not any(number in _pins for number in self._watched)
+
+    def wait(self, timeout: float = -1) -> None:
+        """Wait until libzmq has done; other greenlets run. timeout: seconds, negative for ever.
+
+        Raises `NotDone` when the time has passed.
+        """
+        end = None if timeout is False or timeout < 0 else time.monotonic() + timeout
+        for number in tuple(self._watched):
+            left = None if end is None else max(end - time.monotonic(), 0.0)
+            if self.done:
+                return
+            rc = wait(lambda c, n=number: lib.gzh_pin_wait(c, n), lib.gzh_pin_end, left)
+            if rc == -Errno.EAGAIN:
+                raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
+            check(rc, "a message tracker")
+
+
+FINISHED: Final = MessageTracker()
+
+
+class Frame:
+    """One part of a message, in libzmq's own memory or in the caller's.
+
+    ``Frame()`` is empty, ``Frame(10)`` has ten bytes to be written through `buffer`, and
+    ``Frame(data)`` holds any buffer: copied if ``copy`` is true, or if ``copy`` is None and it is
+    shorter than ``copy_threshold`` bytes; else libzmq reads it in place, and it must not change until
+    then. ``track=True`` gives it a `tracker`. Text must be encoded first; ``Frame.from_string``
+    does it. Raises TypeError for what is no buffer.
+
+    A context manager, which closes it: its memory goes then, and not when it is collected.
+    Any greenlet of any thread may use it, one at a time.
+    """
+
+    def __init__(
+        self,
+        data: Any = None,
+        track: bool = False,
+        copy: bool | None = None,
+        copy_threshold: int | None = None,
+    ) -> None:
+        self._message: Any = None
+        self._bytes: bytes | None = None
+        self._view: memoryview | None = None
+        self.more = False
+        self.tracker: MessageTracker | None = FINISHED if track else None
+        if isinstance(data, str):
+            raise TypeError("unicode not allowed: encode the text, or use Frame.from_string")
+        message = _new_message()
+        if data is None or (isinstance(data, int) and not isinstance(data, bool)):
+            size = data or 0
+            if size < 0:
+                raise ValueError(f"a Frame of {size} bytes")
+            check(lib.gzh_message_add(message, bytes(size), size), "a Frame")
+        else:
+            view = memoryview(data)
+            if not view.contiguous:
+                raise BufferError("the buffer of a Frame must be contiguous")
+            if type(data) is bytes:
+                self._bytes = data
+            if copy is None:
+                copy = view.nbytes < (COPY_THRESHOLD if copy_threshold is None else copy_threshold)
+            memory = ffi.from_buffer(view)
+            if copy:
+                check(lib.gzh_message_add(message, memory, view.nbytes), "a Frame")
+            else:
+                number = self._pin(message, memory, view)
+                if track:
+                    self.tracker = MessageTracker._of(number)
+        self._message = message
+
+    def _pin(self, message: Any, memory: Any, view: memoryview) -> int:
+        _let_go()
+        number = next(_numbers)
+        _pins[number] = (memory, view)
+        rc = lib.gzh_message_pin(message, memory, view.nbytes, number)
+        if rc < 0:
+            del _pins[number]
+        check(rc, "a Frame")
+        self._view = view
+        return number
+
+    @classmethod
+    def _received(cls, message: Any, more: bool) -> Frame:
+        """Take over a message of one part."""
+        frame = cls.__new__(cls)
+        frame._message = ffi.gc(message, lib.gzh_message_free)
+        frame._bytes = frame._view = frame.tracker = None
+        frame.more = more
+        return frame
+
+    @classmethod
+    def from_string(cls, text: str, encoding: str = "utf-8") -> Frame:
+        """A Frame that holds text."""
+        return cls(text.encode(encoding), copy=True)
+
+    def _open(self) -> Any:
+        if self._message is None:
+            raise ValueError("this Frame is closed")
+        return self._message
+
+    @property
+    def buffer(self) -> memoryview:
+        """The bytes themselves, not copied. Valid as long as it is held."""
+        if self._view is None:
+            message = self._open()
+            data = lib.gzh_message_data(message, 0)
+            # The view holds `data`, and that the message, whose memory it is.
+            held = ffi.gc(ffi.cast("char *", data), lambda _, message=message: None)
+            self._view = memoryview(ffi.buffer(held, lib.gzh_message_size(message, 0)))
+        return self._view
+
+    @property
+    def bytes(self) -> bytes:
+        """The bytes, copied once."""
+        if self._bytes is None:
+            self._bytes = self.buffer.tobytes()
+        return self._bytes
+
+    def __bytes__(self) -> bytes:
+        return self.bytes
+
+    def __str__(self) -> str:
+        return self.bytes.decode(errors="replace")
+
+    def __len__(self) -> int:
+        if self._view is not None:
+            return self._view.nbytes
+        return int(lib.gzh_message_size(self._open(), 0))
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return self.buffer
+
+    def __eq__(self, other: object) -> bool:
+        try:
+            return self.bytes == bytes(memoryview(other.buffer if isinstance(other, Frame) else other))  # type: ignore[arg-type]  # anything may be compared
+        except TypeError:
+            return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it can be written to
+
+    def __repr__(self) -> str:
+        if self._message is None:
+            return "<gzmqhelper.Frame closed>"
+        start = bytes(self.buffer[:12])
+        rest = f"... {len(self)} bytes" if len(self) > 12 else ""
+        return f"<gzmqhelper.Frame({start!r}{rest})>"
+
+    def get(self, option: int | str) -> int | str:
+        """A property: an int (`MORE`, `SHARED`) by number, or a text by name ("Peer-Address").
+
+        Calls zmq_msg_get or zmq_msg_gets. Raises `ZMQError`, EINVAL if there is none of the name.
+        """
+        if isinstance(option, int):
+            if option == MORE:
+                return int(self.more)
+            return check(lib.gzh_message_get(self._open(), option), f"message option {option}")
+        text = lib.gzh_message_text(self._open(), option.encode())
+        if text == ffi.NULL:
+            raise errors.error(Errno.EINVAL, f"message property {option!r}")
+        return str(ffi.string(text).decode())
+
+    def set(self, option: int | str, value: object) -> None:
+        """Nothing in a message can be set by libzmq's stable API: raises `ZMQError`, EINVAL."""
+        raise errors.error(Errno.EINVAL, f"message option {option!r} = {value!r}")
+
+    def __getitem__(self, option: int | str) -> int | str:
+        return self.get(option)
+
+    def copy(self) -> Frame:
+        """Another Frame of the same bytes, which are shared, not copied (zmq_msg_copy)."""
+        message = _new_message()
+        check(lib.gzh_message_share(message, self._open(), 0), "a copy of a Frame")
+        other = Frame.__new__(Frame)
+        other._message = message
+        other._bytes, other._view, other.tracker = self._bytes, self._view, self.tracker
+        other.more = self.more
+        return other
+
+    __copy__ = copy
+
+    def move(self) -> Frame:
+        """Another Frame with these bytes; this one is closed (zmq_msg_move)."""
+        other = self.copy()
+        self.close()
+        return other
+
+    def close(self) -> None:
+        """Let the memory go, unless a view of it or a message on its way still needs it."""
+        self._message = self._bytes = self._view = None
+
+    @property
+    def closed(self) -> bool:
+        return self._message is None
+
+    def __enter__(self) -> Frame:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+Message = Frame
+
+
+def _new_message() -> Any:
+    message = lib.gzh_message_new()
+    if message == ffi.NULL:
+        raise errors.error(Errno.ENOMEM, "a message")
+    return ffi.gc(message, lib.gzh_message_free)
+
+
+def message_of(parts: list[Any], copy: bool, track: bool, threshold: int) -> tuple[Any, Any]:
+    """A C message of these parts, and the tracker of what was not copied (or None).
+
+    Raises TypeError, naming the part, for what is no buffer.
+    """
+    message = _new_message()
+    tracked: list[MessageTracker] = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Frame):
+            if track and part.tracker is None:
+                raise ValueError("Not a tracked message: make the Frame with track=True")
+            frame = part
+        elif copy:
+            try:
+                memory = ffi.from_buffer(part)
+            except TypeError:
+                raise not_a_buffer(part, index) from None
+            check(lib.gzh_message_add(message, memory, len(memory)), "a message")
+            continue
+        else:
+            try:
+                frame = Frame(part, track=track, copy_threshold=threshold)
+            except TypeError:
+                raise not_a_buffer(part, index) from None
+        check(lib.gzh_message_share(message, frame._open(), 0), "a message")
+        if frame.tracker is not None:
+            tracked.append(frame.tracker)
+    return message, MessageTracker(*tracked) if tracked else None
+
+
+def not_a_buffer(part: object, index: int | None = None) -> TypeError:
+    shown = repr(part)
+    where = "" if index is None else f"part {index}: "
+    hint = "; encode the text, or use send_string" if isinstance(part, str) else ""
+    return TypeError(
+        f"{where}{shown[:32]}{'...' if len(shown) > 32 else ''} is a {type(part).__name__}, which does not "
+        f"support the buffer interface{hint}"
+    )

@@ -1,0 +1,288 @@
+"""The narrow waist: each call of this package that has to wait goes through `wait`, here.
+
+This is the only module that gives a request to a companion, waits on a completion pipe (with
+`gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_socket.py` and
+`_context.py` enter, with two functions of the C core: one that begins and one that ends.
+
+Guarantees: when `wait` returns or raises, the request is out of every queue and the greenlet's
+companion is free again, or has been left to a call that it cannot leave. An exception from outside
+(`kill`, `gevent.Timeout`, Ctrl-C) wins over a result; our own timeout loses to one.
+
+This code assumes that a greenlet never changes its OS thread, and that Python code of another
+greenlet runs only where this one waits; Python code of the same greenlet (a signal handler, a
+finalizer) may run between any two lines.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import gevent.local
+from gevent import get_hub, getcurrent
+from gevent.exceptions import BlockingSwitchOutError
+from gevent.monkey import get_original
+from gevent.socket import wait_read
+
+from . import errors
+from ._native import ffi, lib
+from .constants import Errno
+
+if TYPE_CHECKING:
+    from ._socket import Socket
+
+WAIT: Final[int] = lib.GZH_WAIT
+YIELD: Final[int] = lib.GZH_YIELD
+BUSY: Final[int] = lib.GZH_BUSY
+FORKED: Final[int] = lib.GZH_FORKED
+NO_THREAD: Final[int] = lib.GZH_NO_THREAD
+
+# How long the greenlets of a hub may use the library before a blocking call makes the hub turn, and
+# the least that one of several floods gets of that time.
+_SLICE: Final = 5_000_000
+_LEAST: Final = 100_000
+
+
+def check(rc: int, about: str = "") -> int:
+    """`errors.check`, for the codes that are no errno too."""
+    if rc >= 0:
+        return rc
+    if rc == FORKED:
+        raise errors.ZMQError(
+            Errno.ENOTSOCK,
+            f"Made before a fork ({about}): it belongs to the parent process; "
+            "make a new context and new sockets in the child",
+        )
+    if rc == NO_THREAD:
+        raise errors.ZMQError(
+            Errno.EMTHREAD,
+            f"No thread for this ({about}): the system gave no new thread, "
+            "raise the limit with ulimit -u (or the container's limit of processes)",
+        )
+    return errors.check(rc, about)
+
+
+class Helper:
+    """A greenlet's end of the arrangement with its companion, a thread in C.
+
+    A greenlet gets one by itself when it first has to wait. `helper` is the way to have it earlier,
+    and to give it back earlier. Belongs to the greenlet that made it; another may not use it.
+    """
+
+    def __init__(self) -> None:
+        self._companion: Any = None
+        self._busy = False
+        self._nesting = 0
+        # Parts of messages that this greenlet sends or receives part by part: those it has yet to
+        # take, and those it has yet to send. They go when the greenlet goes.
+        self.unread: WeakKeyDictionary[Socket, list[Any]] = WeakKeyDictionary()
+        self.unsent: WeakKeyDictionary[Socket, list[Any]] = WeakKeyDictionary()
+
+    @staticmethod
+    def current() -> Helper | None:
+        """The helper of the current greenlet; None if it has none yet."""
+        return getattr(_local, "helper", None)
+
+    def start(self) -> None:
+        """Give the greenlet its companion now.
+
+        Raises `ZMQError`: EMFILE if there is no descriptor for it, EMTHREAD if there is no thread.
+        """
+        if self._companion is None:
+            self._companion = open_companion()
+
+    def close(self) -> None:
+        """Give the companion up: it is parked for the next greenlet, or ends. Safe to say twice."""
+        companion, self._companion = self._companion, None
+        if companion is not None:
+            lib.gzh_companion_close(companion)
+
+    @property
+    def number(self) -> int | None:
+        """A number that tells companions apart, counted from 1; None without one."""
+        return None if self._companion is None else lib.gzh_companion_number(self._companion)
+
+    def __enter__(self) -> Helper:
+        self.start()
+        self._nesting += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._nesting -= 1
+        if self._nesting == 0:
+            self.close()
+
+    def __repr__(self) -> str:
+        number = self.number
+        return f"<Helper, {'no companion' if number is None else f'companion {number}'}>"
+
+    # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
+    def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
+        if self._companion is not None:
+            _close(self._companion)
+
+    def _take(self) -> Any:
+        """A companion for one wait. A wait within a wait (a signal handler's) gets its own."""
+        if self._busy:
+            return open_companion()
+        self._busy = True
+        try:
+            if self._companion is None:
+                self._companion = open_companion()
+        except BaseException:
+            self._busy = False
+            raise
+        return self._companion
+
+    def _give_back(self, companion: Any, usable: bool = True) -> None:
+        if companion is not self._companion:
+            lib.gzh_companion_close(companion)
+            return
+        self._busy = False
+        if not usable:
+            self.close()
+
+
+_local = gevent.local.local()
+
+
+def current() -> Helper:
+    """The helper of the current greenlet, made if need be; without its companion, if new."""
+    found = getattr(_local, "helper", None)
+    if found is None:
+        found = _local.helper = Helper()
+    return found
+
+
+def helper() -> Helper:
+    """The helper of the current greenlet, for ``with helper() as h:``.
+
+    Entering gives the greenlet its companion, leaving gives it up; within another such ``with`` of
+    the same greenlet it is the same one. Raises on entering what `Helper.start` raises.
+    """
+    return current()
+
+
+def open_companion() -> Any:
+    out = ffi.new("gzh_companion **")
+    check(lib.gzh_companion_open(out), "a companion: a thread and a descriptor")
+    return out[0]
+
+
+class _Expired(BaseException):
+    """Our own timeout; never seen outside `wait`."""
+
+
+def wait(
+    begin: Callable[[Any], int],
+    end: Callable[[Any, bool], int],
+    timeout: float | None = None,
+) -> int:
+    """Make a call that cannot be completed at once, and wait for its result.
+
+    begin(companion) asks, and answers WAIT if the answer is yet to come; end(companion, give_up)
+    looks after a wake-up, and answers WAIT if that was not it. timeout: seconds, or None. The
+    result is end's or begin's: -EAGAIN when the time has passed.
+    """
+    if getcurrent() is get_hub():
+        raise BlockingSwitchOutError(
+            "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
+            "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
+        )
+    helper = current()
+    companion = helper._take()
+    usable = True
+    try:
+        rc = begin(companion)
+        while rc == BUSY:
+            # It is on watch, or inside a call that was abandoned; it stays there, we get another.
+            helper._give_back(companion, usable=False)
+            companion = helper._take()
+            rc = begin(companion)
+        if rc != WAIT:
+            return rc
+        deadline = None if timeout is None else time.monotonic() + timeout
+        descriptor = lib.gzh_companion_fd(companion)
+        try:
+            if deadline is None:
+                while rc == WAIT:
+                    wait_read(descriptor)
+                    rc = end(companion, False)
+                return rc
+            expired = _Expired()
+            try:
+                while rc == WAIT:
+                    wait_read(descriptor, max(deadline - time.monotonic(), 0.0), expired)
+                    rc = end(companion, False)
+            except _Expired as e:
+                if e is not expired:
+                    raise
+                rc = end(companion, True)
+            return rc
+        except BaseException:
+            usable = lib.gzh_companion_cancel(companion) == 0
+            raise
+    finally:
+        helper._give_back(companion, usable)
+
+
+class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS thread's, patched or not
+    """Whether this OS thread's hub has turned since its greenlets were given a slice of time."""
+
+    hub: Any = None
+    turned = True
+    waiting = 0
+
+    def begin(self, nanoseconds: int) -> None:
+        if self.turned:
+            self.turned = False
+            self.hub.loop.run_callback(self.mark)
+        lib.gzh_slice(nanoseconds)
+
+    def mark(self) -> None:
+        self.turned = True
+
+
+_turns = _Turns()
+_ready = -1  # a descriptor that is always readable
+
+
+def _ready_descriptor() -> int:
+    global _ready
+    if _ready == -1:
+        _ready, other = os.pipe()
+        os.write(other, b"\0")
+        os.close(other)
+    return _ready
+
+
+def turn() -> None:
+    """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again.
+
+    Through real I/O: gevent runs callbacks by the fifty before it looks at the clock, so greenlets
+    that only sleep(0) in turn would keep timers and sockets waiting for a quarter of a second.
+    """
+    turns = _turns
+    hub = get_hub()
+    if turns.hub is not hub:
+        turns.hub, turns.turned, turns.waiting = hub, True, 0
+    if turns.turned or getcurrent() is hub:
+        turns.begin(_SLICE)
+        return
+    turns.waiting += 1
+    try:
+        wait_read(_ready_descriptor())
+    finally:
+        turns.waiting -= 1
+    # Several floods share one slice, or the hub would turn only after each has had a whole one.
+    turns.turned = True
+    turns.begin(max(_SLICE // (turns.waiting + 1), _LEAST))

@@ -1,0 +1,45 @@
+"""What libzmq says of itself, and the functions of libzmq that need no socket. All at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from ._helper import check
+from ._native import ffi, lib
+
+# sockaddr_un.sun_path has 108 bytes on Linux, 104 on the BSDs and macOS; one is the NUL.
+IPC_PATH_MAX_LEN: Final = 107 if sys.platform == "linux" else 103
+
+
+def zmq_version_info() -> tuple[int, int, int]:
+    """The version of libzmq, as three ints (zmq_version)."""
+    numbers = ffi.new("int[3]")
+    lib.gzh_version(numbers)
+    return (numbers[0], numbers[1], numbers[2])
+
+
+def zmq_version() -> str:
+    """The version of libzmq, as text: "4.3.5"."""
+    return ".".join(map(str, zmq_version_info()))
+
+
+def has(capability: str) -> bool:
+    """Whether libzmq was built with "ipc", "curve", "draft", ... (zmq_has)."""
+    return bool(lib.gzh_has(ffi.from_buffer(capability.encode() + b"\0")))
+
+
+def curve_keypair() -> tuple[bytes, bytes]:
+    """A new public and secret key, 40 bytes of Z85 each. Raises `ZMQError`, ENOTSUP."""
+    public, secret = ffi.new("char[41]"), ffi.new("char[41]")
+    check(lib.gzh_curve_keypair(public, secret), "curve_keypair: is libzmq built with CURVE?")
+    return ffi.string(public), ffi.string(secret)
+
+
+def curve_public(secret_key: bytes) -> bytes:
+    """The public key of a secret one, 40 bytes of Z85 each. Raises `ZMQError`, EINVAL, ENOTSUP."""
+    if len(secret_key) != 40:
+        raise ValueError(f"a secret key has 40 bytes of Z85, not {len(secret_key)}")
+    public = ffi.new("char[41]")
+    check(lib.gzh_curve_public(public, ffi.from_buffer(secret_key + b"\0")), "curve_public")
+    return bytes(ffi.string(public))
