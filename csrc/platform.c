@@ -255,11 +255,27 @@ int gzh_probe_limits(int descriptors, int threads)
     return error;
 }
 
-uint64_t gzh_now_ns(void)
+static uint64_t read_clock(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t gzh_now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+#ifdef CLOCK_MONOTONIC_COARSE
+#define COARSE CLOCK_MONOTONIC_COARSE
+#else
+#define COARSE CLOCK_MONOTONIC
+#endif
+
+uint64_t gzh_now_coarse_ns(void)
+{
+    return read_clock(COARSE);
 }
 
 void gzh_relax(void)

@@ -60,7 +60,9 @@ int gzh_thread_start(void *(*run)(void *), void *argument);
  * libzmq aborts where it cannot start its own; so ask before it does. */
 int gzh_probe_limits(int descriptors, int threads);
 
+/* Monotonic.  The coarse one ticks every few milliseconds, and is nearly free. */
 uint64_t gzh_now_ns(void);
+uint64_t gzh_now_coarse_ns(void);
 /* One turn of a spin loop. */
 void gzh_relax(void);
 

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import atexit
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from weakref import WeakSet
 
 from gevent.monkey import get_original
 
 from . import _options, errors
+from ._attributes import OptionAttributes
 from ._helper import check, wait
 from ._native import ffi, lib
 from ._socket import Socket
 from .constants import ContextOption, Errno
 
-__all__ = ["Context"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-_Self = TypeVar("_Self", bound="Context")
+__all__ = ["Context"]
 
 _exiting = False
 
@@ -33,7 +35,7 @@ def _exit() -> None:
     _exiting = True
 
 
-class Context:
+class Context(OptionAttributes):
     """The part of ZeroMQ that sockets share: its threads and its inproc names (zmq_ctx_new).
 
     Any greenlet of any thread may use it. Options of the context and defaults for the options of
@@ -77,7 +79,7 @@ class Context:
         state = " closed" if self.closed else f" with {count} socket{'' if count == 1 else 's'}"
         return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}{state}>"
 
-    def __enter__(self: _Self) -> _Self:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -89,7 +91,7 @@ class Context:
         self.destroy()
 
     @classmethod
-    def instance(cls: type[_Self], io_threads: int = 1) -> _Self:
+    def instance(cls, io_threads: int = 1) -> Self:
         """The Context of the process for this class: made when first asked for, and made anew if it
         has been closed, or in a forked child."""
         found = cls._instance
@@ -98,10 +100,10 @@ class Context:
                 found = cls.__dict__.get("_instance")
                 if found is None or found.closed:
                     found = cls._instance = cls(io_threads=io_threads)
-        return cast(_Self, found)
+        return cast("Self", found)
 
     @classmethod
-    def shadow(cls: type[_Self], address: int | Context) -> _Self:
+    def shadow(cls, address: int | Context) -> Self:
         """A Context for one that somebody else made and will end; address: that, or its address."""
         return cls(shadow=address)
 
@@ -185,15 +187,14 @@ class Context:
         """Set a default for an option of the sockets that it makes from now on."""
         self.sockopts[option] = value
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__ or hasattr(type(self), name) or name in _annotated(type(self)):
-            object.__setattr__(self, name, value)
-        elif (option := _options.context_option(name)) is not None:
+    def _set_option(self, name: str, value: Any) -> bool:
+        if (option := _options.context_option(name)) is not None:
             self.set(option, value)
         elif (default := _options.socket_option(name)) is not None:
             self.sockopts[default] = value
         else:
-            raise AttributeError(f"{type(self).__name__} has no attribute or option {name!r}")
+            return False
+        return True
 
     def __getattr__(self, name: str) -> Any:
         if (option := _options.context_option(name)) is not None:
@@ -214,8 +215,3 @@ class Context:
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *(option.name for option in ContextOption)]
-
-
-def _annotated(cls: type) -> set[str]:
-    """The names that a subclass declares without giving them a value: attributes too."""
-    return {name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", ())}

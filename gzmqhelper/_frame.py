@@ -13,6 +13,8 @@ import ctypes
 import itertools
 import time
 from collections.abc import Iterator
+from errno import ENOMEM
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,6 +22,8 @@ from . import errors
 from ._helper import check, wait
 from ._native import ffi, lib
 from .constants import MORE, Errno
+
+_Bytes = bytes  # inside Frame, the name is a property's
 
 __all__ = ["COPY_THRESHOLD", "Frame", "Message", "MessageTracker"]
 
@@ -80,15 +84,19 @@ class MessageTracker:
 
         Raises `NotDone` when the time has passed.
         """
-        end = None if timeout is False or timeout < 0 else time.monotonic() + timeout
+        end = None if timeout < 0 else time.monotonic() + timeout
         for number in tuple(self._watched):
             left = None if end is None else max(end - time.monotonic(), 0.0)
             if self.done:
                 return
-            rc = wait(lambda c, n=number: lib.gzh_pin_wait(c, n), lib.gzh_pin_end, left)
+            rc = wait(partial(_begin_pin_wait, number), lib.gzh_pin_end, left)
             if rc == -Errno.EAGAIN:
                 raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
             check(rc, "a message tracker")
+
+
+def _begin_pin_wait(number: int, companion: Any) -> int:
+    return int(lib.gzh_pin_wait(companion, number))
 
 
 FINISHED: Final = MessageTracker()
@@ -115,7 +123,7 @@ class Frame:
         copy_threshold: int | None = None,
     ) -> None:
         self._message: Any = None
-        self._bytes: bytes | None = None
+        self._bytes: _Bytes | None = None
         self._view: memoryview | None = None
         self.more = False
         self.tracker: MessageTracker | None = FINISHED if track else None
@@ -186,13 +194,13 @@ class Frame:
         return self._view
 
     @property
-    def bytes(self) -> bytes:
+    def bytes(self) -> _Bytes:
         """The bytes, copied once."""
         if self._bytes is None:
             self._bytes = self.buffer.tobytes()
         return self._bytes
 
-    def __bytes__(self) -> bytes:
+    def __bytes__(self) -> _Bytes:
         return self.bytes
 
     def __str__(self) -> str:
@@ -286,11 +294,13 @@ Message = Frame
 def _new_message() -> Any:
     message = lib.gzh_message_new()
     if message == ffi.NULL:
-        raise errors.error(Errno.ENOMEM, "a message")
+        raise errors.error(ENOMEM, "a message")
     return ffi.gc(message, lib.gzh_message_free)
 
 
-def message_of(parts: list[Any], copy: bool, track: bool, threshold: int) -> tuple[Any, Any]:
+def message_of(
+    parts: list[Any], copy: bool, track: bool, threshold: int
+) -> tuple[Any, MessageTracker | None]:
     """A C message of these parts, and the tracker of what was not copied (or None).
 
     Raises TypeError, naming the part, for what is no buffer.

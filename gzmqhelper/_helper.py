@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import gevent.local
@@ -31,9 +31,6 @@ from gevent.socket import wait_read
 from . import errors
 from ._native import ffi, lib
 from .constants import Errno
-
-if TYPE_CHECKING:
-    from ._socket import Socket
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
@@ -77,10 +74,10 @@ class Helper:
         self._companion: Any = None
         self._busy = False
         self._nesting = 0
-        # Parts of messages that this greenlet sends or receives part by part: those it has yet to
-        # take, and those it has yet to send. They go when the greenlet goes.
-        self.unread: WeakKeyDictionary[Socket, list[Any]] = WeakKeyDictionary()
-        self.unsent: WeakKeyDictionary[Socket, list[Any]] = WeakKeyDictionary()
+        # By socket, of messages that this greenlet receives and sends part by part: the parts that
+        # it has yet to take, and those it has yet to send. They go when the greenlet goes.
+        self.unread: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+        self.unsent: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
 
     @staticmethod
     def current() -> Helper | None:

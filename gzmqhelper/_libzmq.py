@@ -8,6 +8,15 @@ from typing import Final
 from ._helper import check
 from ._native import ffi, lib
 
+__all__ = [
+    "IPC_PATH_MAX_LEN",
+    "curve_keypair",
+    "curve_public",
+    "has",
+    "zmq_version",
+    "zmq_version_info",
+]
+
 # sockaddr_un.sun_path has 108 bytes on Linux, 104 on the BSDs and macOS; one is the NUL.
 IPC_PATH_MAX_LEN: Final = 107 if sys.platform == "linux" else 103
 

@@ -22,8 +22,6 @@ __all__ = [
     "ZMQBindError",
     "ZMQError",
     "ZMQVersionError",
-    "check",
-    "error",
     "strerror",
 ]
 
@@ -54,13 +52,11 @@ _ADVICE: Final[dict[int, str]] = {
     Errno.ENOCOMPATPROTO: "udp is for RADIO, DISH and DGRAM; pgm, epgm and norm for PUB and SUB",
     Errno.EADDRINUSE: "another socket, perhaps of another program, is bound to it:"
     " close that one, or choose another address; tcp port 0 takes any free port",
-    Errno.EADDRNOTAVAIL: "no interface of this machine has the address;"
-    " * stands for all interfaces",
+    Errno.EADDRNOTAVAIL: "no interface of this machine has the address; * stands for all interfaces",
     ENODEV: "no such interface or address on this machine; * stands for all interfaces",
     ENOENT: "an endpoint that is to be given up must have been bound or connected as spelled here"
     " (LAST_ENDPOINT tells); the directory of an ipc path must exist",
-    EACCES: "tcp ports below 1024, and the directory of an ipc path, may need rights that the"
-    " process lacks",
+    EACCES: "tcp ports below 1024, and the directory of an ipc path, may need rights that the process lacks",
     ENAMETOOLONG: "an ipc path may have IPC_PATH_MAX_LEN bytes: use a shorter directory",
     Errno.ECONNREFUSED: "nobody is bound to it",
     Errno.EHOSTUNREACH: "no peer with this routing id is connected, and ROUTER_MANDATORY is set",

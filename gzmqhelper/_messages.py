@@ -1,0 +1,387 @@
+"""`Messages`: what a Socket does with messages: receive, send, and wait until it can.
+
+`_formats.py` builds on it; users call it as a part of `Socket`, from any greenlet of any thread. A
+call is one function of the C core, tried at once; only if that says WAIT does the greenlet's
+companion come in, through `_helper.wait`.
+
+Messages sent or received part by part (``SNDMORE``, ``RCVMORE``) are put together and taken apart
+here: the C core knows whole messages only. The parts that a greenlet has yet to send or to take are
+its own, kept in its `Helper`, and go when it goes; so nobody else's message is ever torn by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, overload
+from weakref import WeakKeyDictionary
+
+from . import errors
+from ._frame import COPY_THRESHOLD, Frame, MessageTracker, message_of, not_a_buffer
+from ._helper import WAIT, YIELD, Helper, check, current, turn, wait
+from ._native import ffi, lib
+from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
+
+_NULL: Final = ffi.NULL
+# Of the right type: cffi then need not convert it, in each receive.
+_NOBODY: Final = ffi.cast("gzh_companion *", 0)
+_PARTS: Final[int] = lib.GZH_PARTS
+_KEEP: Final[int] = lib.GZH_KEEP
+_EAGAIN: Final = -int(Errno.EAGAIN)
+_SLOT_BYTES: Final[int] = lib.GZH_SLOT_BYTES
+_MORE: Final = int(SNDMORE)
+# These take turns, so whether they could send now is no question to ask of POLLOUT.
+_NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
+_RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
+
+# Slots that no call uses at this moment. Each call takes its own: a signal handler that receives
+# may run between another receive and the line that copies its bytes out.
+_slots: Final[list[tuple[Any, Any]]] = []
+_take_slot = _slots.pop
+_return_slot = _slots.append
+_recv = lib.gzh_recv
+_send = lib.gzh_send
+
+
+def _new_slot() -> tuple[Any, Any]:
+    slot = ffi.new("gzh_slot *")
+    return slot, ffi.buffer(ffi.addressof(slot[0], "data"), _SLOT_BYTES)
+
+
+class Messages:
+    """The part of `Socket` that receives and sends; see there."""
+
+    type: SocketType | int
+    copy_threshold: int = COPY_THRESHOLD
+    _ptr: Any
+    _closed: bool
+    _partial: set[int]  # which helpers (by id) are in the middle of a message, or died there
+
+    # ---- receiving -------------------------------------------------------------------------------
+
+    @overload
+    def recv(
+        self, flags: int = ..., copy: Literal[True] = ..., track: bool = ..., *, timeout: float | None = ...
+    ) -> bytes: ...
+    @overload
+    def recv(
+        self, flags: int = ..., *, copy: Literal[False], track: bool = ..., timeout: float | None = ...
+    ) -> Frame: ...
+    @overload
+    def recv(
+        self, flags: int, copy: Literal[False], track: bool = ..., *, timeout: float | None = ...
+    ) -> Frame: ...
+    @overload
+    def recv(
+        self, flags: int = ..., copy: bool = ..., track: bool = ..., *, timeout: float | None = ...
+    ) -> bytes | Frame: ...
+
+    def recv(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: float | None = None
+    ) -> bytes | Frame:
+        """Receive one part (zmq_msg_recv): bytes, copied, or with ``copy=False`` a `Frame`.
+
+        After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
+        or ``Frame.more``); other greenlets receive other messages meanwhile.
+        """
+        if copy and timeout is None and not self._partial:
+            # Nearly every call of a busy program ends in these lines.
+            try:
+                pair = _take_slot()
+            except IndexError:
+                pair = _new_slot()
+            n = _recv(self._ptr, _NOBODY, pair[0], flags)
+            if n >= 0:
+                data: bytes = pair[1][:n]
+                _return_slot(pair)
+                return data
+            parts = self._finish(pair, n, flags, None)
+        else:
+            parts = self._take_unread()
+            if not parts:
+                pair = _slots.pop() if _slots else _new_slot()
+                n = _recv(self._ptr, _NOBODY, pair[0], self._flags(flags, copy, timeout))
+                parts = self._finish(pair, n, self._flags(flags, copy, timeout), timeout)
+        first = parts[0]
+        if len(parts) > 1:
+            self._put_unread(parts[1:])
+        return _as(first, copy, len(parts) > 1)
+
+    @overload
+    def recv_multipart(
+        self, flags: int = ..., copy: Literal[True] = ..., track: bool = ..., *, timeout: float | None = ...
+    ) -> list[bytes]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int = ..., *, copy: Literal[False], track: bool = ..., timeout: float | None = ...
+    ) -> list[Frame]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int, copy: Literal[False], track: bool = ..., *, timeout: float | None = ...
+    ) -> list[Frame]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int = ..., copy: bool = ..., track: bool = ..., *, timeout: float | None = ...
+    ) -> list[bytes] | list[Frame]: ...
+
+    def recv_multipart(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: float | None = None
+    ) -> list[bytes] | list[Frame]:
+        """Receive a whole message: the list of its parts, as `recv` gives each.
+
+        In the middle of a message that this greenlet receives part by part: the rest of that.
+        """
+        parts = self._take_unread() if self._partial else []
+        if not parts:
+            pair = _slots.pop() if _slots else _new_slot()
+            flags = self._flags(flags, copy, timeout)
+            parts = self._finish(pair, _recv(self._ptr, _NOBODY, pair[0], flags), flags, timeout)
+            if copy or type(parts[0]) is Frame:
+                return parts
+        last = len(parts) - 1
+        return [_as(part, copy, index < last) for index, part in enumerate(parts)]  # type: ignore[return-value]
+
+    @staticmethod
+    def _flags(flags: int, copy: bool, timeout: float | None) -> int:
+        if timeout is not None and timeout <= 0:
+            flags |= NOBLOCK
+        return flags if copy else flags | _KEEP
+
+    def _finish(self, pair: tuple[Any, Any], rc: int, flags: int, timeout: float | None) -> list[Any]:
+        """From what the first try said to the parts of a message: bytes or, kept, Frames."""
+        slot, view = pair
+        pointer = self._ptr
+        while rc == YIELD:
+            turn()
+            rc = _recv(pointer, _NOBODY, slot, flags)
+        if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+            rc = wait(
+                lambda companion: _recv(pointer, companion, slot, flags),
+                lambda companion, give_up: lib.gzh_end(companion, slot, flags, give_up),
+                self._timeout(0, timeout),
+            )
+        if rc >= 0:
+            parts = [view[:rc]]
+        elif rc == _PARTS:
+            parts = []
+            at = 0
+            for size in ffi.unpack(slot.size, slot.parts):
+                parts.append(view[at : at + size])
+                at += size
+        elif rc == lib.GZH_WHOLE:
+            message = ffi.gc(slot.whole, lib.gzh_message_free)
+            parts = _frames(message) if flags & _KEEP else _copies(message)
+        else:
+            _return_slot(pair)
+            raise _failed(rc, "recv", self)
+        _return_slot(pair)
+        return parts
+
+    def _timeout(self, direction: int, timeout: float | None) -> float | None:
+        if timeout is not None:
+            return timeout
+        milliseconds = lib.gzh_socket_timeout(self._ptr, direction)
+        return None if milliseconds < 0 else milliseconds / 1000
+
+    # ---- part by part ----------------------------------------------------------------------------
+
+    def _has_unread(self) -> bool:
+        return bool(self._partial and current().unread.get(self))
+
+    def _take(self, kept: WeakKeyDictionary[Any, list[Any]], helper: Helper) -> list[Any]:
+        parts = kept.pop(self, [])
+        if not (self in helper.unread or self in helper.unsent):
+            self._partial.discard(id(helper))
+        return parts
+
+    def _take_unread(self) -> list[Any]:
+        if not self._partial:
+            return []
+        helper = current()
+        return self._take(helper.unread, helper)
+
+    def _take_unsent(self) -> list[Any]:
+        if not self._partial:
+            return []
+        helper = current()
+        return self._take(helper.unsent, helper)
+
+    def _put_unread(self, parts: list[Any]) -> None:
+        helper = current()
+        helper.unread[self] = parts
+        self._partial.add(id(helper))
+
+    def _begin_or_go_on(self, part: Any, flags: int, copy: bool, timeout: float | None) -> None:
+        """Take a part of a message that is not its last. The first one waits until there is room."""
+        if not isinstance(part, Frame):
+            try:
+                # As the caller may change it before the message goes.
+                part = bytes(memoryview(part)) if copy else Frame(part)
+            except TypeError:
+                raise not_a_buffer(part) from None
+        helper = current()
+        if self not in helper.unsent:
+            if self.type in _RECEIVE_ONLY:
+                raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
+            if self.type not in _NOT_ASKED:
+                at_once = flags & NOBLOCK or (timeout is not None and timeout <= 0)
+                limit = 0 if at_once else self._timeout(1, timeout)
+                if not self._poll(limit, POLLOUT):
+                    raise errors.error(Errno.EAGAIN, f"send on {self!r}")
+            helper.unsent[self] = []
+            self._partial.add(id(helper))
+        elif self._closed:
+            raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
+        helper.unsent[self].append(part)
+
+    # ---- sending ---------------------------------------------------------------------------------
+
+    def send(
+        self,
+        data: Any,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        routing_id: int | None = None,
+        group: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> MessageTracker | None:
+        """Send one part (zmq_msg_send).
+
+        data: a `Frame` or any buffer; copied, or with ``copy=False`` read in place by libzmq if it
+        has at least ``copy_threshold`` bytes: it must not change until then, and ``track=True``
+        returns the `MessageTracker` that tells. ``SNDMORE``: more parts follow; they are sent as one
+        when the last one is given, and all dropped if that fails. When `Again` is raised nothing was sent, and never will be.
+        Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
+        """
+        if type(data) is bytes and flags < _MORE and copy and timeout is None and not self._partial:
+            if not _send(self._ptr, data, len(data), flags):
+                return None
+        if routing_id is not None or group is not None:
+            raise errors.error(Errno.ENOTSUP, "routing_id and group are for draft sockets")
+        if flags & SNDMORE:
+            self._begin_or_go_on(data, flags, copy, timeout)
+            return None
+        return self._send_parts([*self._take_unsent(), data], flags, copy, track, timeout)
+
+    def send_multipart(
+        self,
+        msg_parts: Sequence[Any],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        *,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> MessageTracker | None:
+        """Send a whole message: parts as `send` takes them. All of it is sent, or nothing.
+
+        Raises TypeError, which names the part, for what is no buffer, before any is sent.
+        """
+        if flags < _MORE and copy and timeout is None and not self._partial:
+            try:
+                data = b"".join(msg_parts)
+                sizes = list(map(len, msg_parts))
+            except TypeError:
+                pass  # Frames, or an error for below to explain
+            else:
+                # (An item of a memoryview may have more bytes than one: then len is not its size.)
+                if len(data) <= _SLOT_BYTES and sizes and sum(sizes) == len(data):
+                    if not lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags):
+                        return None
+        parts = list(msg_parts)
+        if not parts:
+            raise ValueError("a message has at least one part")
+        if flags & SNDMORE:
+            for part in parts:
+                self._begin_or_go_on(part, flags, copy, timeout)
+            return None
+        return self._send_parts([*self._take_unsent(), *parts], flags, copy, track, timeout)
+
+    def _send_parts(
+        self, parts: list[Any], flags: int, copy: bool, track: bool, timeout: float | None
+    ) -> MessageTracker | None:
+        pointer = self._ptr
+        if timeout is not None and timeout <= 0:
+            flags |= NOBLOCK
+        message, tracker = message_of(parts, copy, track, self.copy_threshold)
+        while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
+            turn()
+        if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+            rc = wait(
+                lambda companion: lib.gzh_send_message(pointer, companion, message, flags),
+                lambda companion, give_up: lib.gzh_end(companion, _NULL, 0, give_up),
+                self._timeout(1, timeout),
+            )
+        if rc < 0:
+            raise _failed(rc, "send", self)
+        return tracker
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Receive messages until the socket or its context is closed."""
+        while True:
+            try:
+                yield self.recv()
+            except errors.ContextTerminated:
+                return
+            except errors.ZMQError as e:
+                if e.errno == Errno.ENOTSOCK:
+                    return
+                raise
+
+    # ---- watching --------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
+        """Wait until the socket is ready; returns the events of ``flags`` that are there.
+
+        timeout: milliseconds; None or negative for ever. flags: `POLLIN`, `POLLOUT`, or both. 0 when
+        the time has passed.
+        """
+        seconds = None if timeout is None or timeout < 0 else timeout / 1000
+        return self._poll(seconds, flags)
+
+    def _poll(self, seconds: float | None, mask: int) -> int:
+        pointer = self._ptr
+        if mask & POLLIN and self._has_unread():
+            return check(lib.gzh_poll(pointer, _NULL, mask, NOBLOCK), f"poll on {self!r}") | POLLIN
+        flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
+        while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD:
+            turn()
+        if rc == WAIT:
+            rc = wait(
+                lambda companion: lib.gzh_poll(pointer, companion, mask, 0),
+                lambda companion, give_up: lib.gzh_end(companion, _NULL, 0, give_up),
+                seconds,
+            )
+            if rc == _EAGAIN:
+                return 0
+        return check(rc, f"poll on {self!r}")
+
+
+def _frames(message: Any) -> list[Frame]:
+    last = lib.gzh_message_parts(message) - 1
+    return [Frame._received(lib.gzh_message_take(message, index), index < last) for index in range(last + 1)]
+
+
+def _copies(message: Any) -> list[bytes]:
+    return [
+        bytes(ffi.buffer(lib.gzh_message_data(message, i), lib.gzh_message_size(message, i)))
+        for i in range(lib.gzh_message_parts(message))
+    ]
+
+
+def _as(part: bytes | Frame, copy: bool, more: bool) -> bytes | Frame:
+    """What was received one way, as the caller wants it now."""
+    if copy:
+        return part if type(part) is bytes else bytes(part)
+    frame = part if isinstance(part, Frame) else Frame(part, copy=True)
+    frame.more = more
+    return frame
+
+
+def _failed(rc: int, call: str, socket: Messages) -> Exception:
+    try:
+        check(rc, f"{call} on {socket!r}")
+    except errors.ZMQError as e:
+        return e
+    raise AssertionError(f"{call}: unexpected result {rc}")

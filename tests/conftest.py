@@ -1,0 +1,30 @@
+"""What every test may use: sockets that are closed afterwards, a ticker, scripts of their own.
+
+With GZMQ_TEST_PATCHED=1 the whole suite runs in a monkey-patched process.
+"""
+
+import os
+
+if os.environ.get("GZMQ_TEST_PATCHED") == "1":
+    import gevent.monkey
+
+    gevent.monkey.patch_all()
+
+import pytest
+from support import Sockets, Ticker
+
+
+@pytest.fixture
+def sockets():
+    """Makes sockets and pairs of them, in a context of their own that ends with the test."""
+    made = Sockets()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ticker():
+    """A greenlet that ticks while the test runs; the test fails if it ever had to wait 50 ms."""
+    with Ticker() as ticking:
+        yield ticking
+    ticking.check()
