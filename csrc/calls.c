@@ -363,8 +363,8 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
 {
     if (c->generation != gzh_generation)
         return 0; /* the parent ends it */
-    gzh_request *r = gzh_companion_request(companion);
-    if (companion == gzh_watch_companion() || atomic_load(&r->state) != GZH_IDLE)
+    gzh_request *r = gzh_companion_free_request(companion);
+    if (!r || companion == gzh_watch_companion())
         return GZH_BUSY;
     int rc = gzh_companion_ready(companion);
     if (rc < 0)

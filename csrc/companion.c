@@ -203,6 +203,13 @@ gzh_request *gzh_companion_request(gzh_companion *c)
     return &c->request;
 }
 
+gzh_request *gzh_companion_free_request(gzh_companion *c)
+{
+    if (c->generation != gzh_generation || atomic_load(&c->request.state) != GZH_IDLE)
+        return NULL;
+    return &c->request;
+}
+
 /* ---- the ends: of a wait, of a greenlet, of an OS thread, of a parent ---------------------- */
 
 int gzh_companion_cancel(gzh_companion *c)

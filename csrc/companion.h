@@ -67,6 +67,10 @@ void gzh_companion_close(gzh_companion *companion);
 /* A greenlet's exit from a wait that it does not want any more; see gzh_request.cancel. */
 int gzh_companion_cancel(gzh_companion *companion);
 
+/* Its request, to be filled in; NULL while that is in use, and for a companion of a parent process:
+ * then take another (GZH_BUSY). */
+gzh_request *gzh_companion_free_request(gzh_companion *companion);
+/* Its request, whatever its state. */
 gzh_request *gzh_companion_request(gzh_companion *companion);
 /* Its thread runs, or was started now.  0, GZH_NO_THREAD or -errno. */
 int gzh_companion_ready(gzh_companion *companion);

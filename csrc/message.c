@@ -201,8 +201,8 @@ static int stop_waiting(gzh_request *r)
 
 int gzh_pin_wait(gzh_companion *companion, uint64_t number)
 {
-    gzh_request *r = gzh_companion_request(companion);
-    if (atomic_load(&r->state) != GZH_IDLE)
+    gzh_request *r = gzh_companion_free_request(companion);
+    if (!r)
         return GZH_BUSY;
     lock();
     pin *p = pinned;

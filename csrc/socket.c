@@ -602,10 +602,8 @@ static int cancel(gzh_request *r)
  * for a call. */
 static gzh_request *new_request(gzh_socket *s, gzh_companion *companion, int kind)
 {
-    gzh_request *r = gzh_companion_request(companion);
-    if (atomic_load(&r->state) != GZH_IDLE)
-        return NULL;
-    if (kind == CALL && companion == gzh_watch_companion())
+    gzh_request *r = gzh_companion_free_request(companion);
+    if (!r || (kind == CALL && companion == gzh_watch_companion()))
         return NULL;
     r->subject = s;
     r->kind = kind;

@@ -93,7 +93,12 @@ class Helper:
             self._companion = open_companion()
 
     def close(self) -> None:
-        """Give the companion up: it is parked for the next greenlet, or ends. Safe to say twice."""
+        """Give the companion up: it is parked for the next greenlet, or ends. Safe to say twice.
+
+        Does nothing while the greenlet waits on it (when a signal handler says this).
+        """
+        if self._busy:
+            return
         companion, self._companion = self._companion, None
         if companion is not None:
             lib.gzh_companion_close(companion)

@@ -251,7 +251,8 @@ class Messages:
         data: a `Frame` or any buffer; copied, or with ``copy=False`` read in place by libzmq if it
         has at least ``copy_threshold`` bytes: it must not change until then, and ``track=True``
         returns the `MessageTracker` that tells. ``SNDMORE``: more parts follow; they are sent as one
-        when the last one is given, and all dropped if that fails. When `Again` is raised nothing was sent, and never will be.
+        when the last one is given, and all dropped if that fails. When `Again` is raised nothing was
+        sent, and never will be.
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
         if type(data) is bytes and flags < _MORE and copy and timeout is None and not self._partial:
