@@ -29,7 +29,7 @@ static int result(int rc)
     return rc == -1 ? -errno : rc;
 }
 
-/* ---- one function for each operation --------------------------------------------------------- */
+/* ---- one function for each operation ---- */
 
 typedef int call(void *zmq, int option, void *data, size_t *size);
 
@@ -146,7 +146,7 @@ int gzh_make(int operation, void *zmq, int option, void *data, size_t *size)
     return result(rc);
 }
 
-/* ---- contexts ---------------------------------------------------------------------------------- */
+/* ---- contexts ---- */
 
 struct gzh_context {
     pthread_mutex_t mutex;
@@ -454,7 +454,7 @@ void gzh_context_drop(gzh_context *c)
         context_free(c);
 }
 
-/* ---- plain libzmq -------------------------------------------------------------------------------- */
+/* ---- plain libzmq ---- */
 
 int gzh_has(const char *capability)
 {

@@ -53,7 +53,7 @@ static pthread_key_t thread_end;
 /* Its address tells one OS thread from another. */
 static _Thread_local char here;
 
-/* ---- one companion ------------------------------------------------------------------------ */
+/* ---- one companion ---- */
 
 static gzh_companion *companion_new(int *error)
 {
@@ -210,7 +210,7 @@ gzh_request *gzh_companion_free_request(gzh_companion *c)
     return &c->request;
 }
 
-/* ---- the ends: of a wait, of a greenlet, of an OS thread, of a parent ---------------------- */
+/* ---- the ends: of a wait, of a greenlet, of an OS thread, of a parent ---- */
 
 int gzh_companion_cancel(gzh_companion *c)
 {
@@ -312,7 +312,7 @@ static void set_up(void)
     gzh_on_fork(before_fork, after_fork, in_child);
 }
 
-/* ---- a greenlet's beginning ---------------------------------------------------------------- */
+/* ---- a greenlet's beginning ---- */
 
 int gzh_companion_open(gzh_companion **companion)
 {

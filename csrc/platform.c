@@ -26,7 +26,7 @@ _Noreturn void gzh_panic(const char *file, int line, const char *what, int error
     abort();
 }
 
-/* ---- semaphore ---------------------------------------------------------------------------- */
+/* ---- semaphore ---- */
 
 #if defined(__APPLE__) /* has no unnamed POSIX semaphores */
 
@@ -116,7 +116,7 @@ void gzh_sem_destroy(gzh_sem *sem)
 
 #endif
 
-/* ---- completion pipe ---------------------------------------------------------------------- */
+/* ---- completion pipe ---- */
 
 #if defined(__linux__) || defined(__FreeBSD__)
 #include <sys/eventfd.h>
@@ -196,7 +196,7 @@ int gzh_pipe_renew(gzh_pipe *pipe)
     return error;
 }
 
-/* ---- threads, limits, time ---------------------------------------------------------------- */
+/* ---- threads, limits, time ---- */
 
 int gzh_thread_start(void *(*run)(void *), void *argument)
 {
@@ -285,7 +285,7 @@ void gzh_relax(void)
 #endif
 }
 
-/* ---- fork --------------------------------------------------------------------------------- */
+/* ---- fork ---- */
 
 static void (*child_hook)(void);
 

@@ -182,7 +182,7 @@ class Socket(Formats, OptionAttributes):
         if self._closed:
             return
         self._closed = True
-        self._partial = 0  # what was received of a message and not taken goes too
+        self._partial.clear()  # what was received of a message and not taken goes too
         if self._shadow_obj is not None:
             return
         self.context._rm_socket(self)

@@ -1,0 +1,520 @@
+/* DESIGN.  What Python calls, and how each call that cannot be completed becomes a request.
+ *
+ * Every call has the same shape.  Without a companion it is tried once, as owner, and may answer
+ * GZH_WAIT: then nothing has happened.  With a companion it is tried again and, before ownership
+ * goes, queued: no window opens between the last look and the wait.  gzh_end brings the result;
+ * cancel takes the request back, whatever has become of it. */
+#include "inside.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "watch.h"
+
+/* At-once receives by one greenlet while others wait or were granted and have not run. */
+#define A_FEW 8
+
+/* A slice that is long against the coarse clock's tick is measured by that: a seventh of the cost
+ * of the exact one, which was a twentieth of a receive. */
+static _Thread_local uint64_t slice_end;
+static _Thread_local bool slice_is_short;
+
+static uint64_t slice_clock(void)
+{
+    return slice_is_short ? gzh_now_ns() : gzh_now_coarse_ns();
+}
+
+void gzh_slice(uint64_t nanoseconds)
+{
+    slice_is_short = nanoseconds < 5000000;
+    slice_end = slice_clock() + nanoseconds;
+}
+
+/* ---- requests ---- */
+
+static queue *queue_of(gzh_socket *s, int kind)
+{
+    return kind == RECEIVE ? &s->receivers
+           : kind == SEND  ? &s->senders
+           : kind == POLL  ? &s->pollers
+                           : &s->calls;
+}
+
+static void free_data(gzh_request *r)
+{
+    if (r->kind == SEND)
+        gzh_message_free(r->data);
+    else
+        free(r->data);
+    r->data = NULL;
+}
+
+/* Mutex held.  A server that is sending this one's message right now is out in microseconds. */
+static int settled_state(gzh_socket *s, gzh_request *r)
+{
+    int state;
+    while ((state = atomic_load(&r->state)) == GZH_SERVING && r->kind == SEND) {
+        unlock(s);
+        sched_yield();
+        lock(s);
+    }
+    return state;
+}
+
+/* Mutex held: a receiver that had been granted a message goes without it. */
+static void pass_on(gzh_socket *s)
+{
+    s->granted--;
+    gzh_grant_ready(s);
+    if (s->ready > s->granted)
+        gzh_serve_pollers(s, 0);
+}
+
+static int cancel(gzh_request *r)
+{
+    gzh_socket *s = r->subject;
+    int rc = 0;
+    lock(s);
+    switch (settled_state(s, r)) {
+    case GZH_QUEUED:
+        gzh_unlink(queue_of(s, r->kind), r);
+        break;
+    case GZH_SERVING: /* a blocking call: its companion brings it to its end */
+        r->abandoned = true;
+        rc = GZH_ABANDONED;
+        break;
+    case GZH_GRANTED:
+        if (r->kind == RECEIVE && r->result >= 0)
+            pass_on(s);
+        break;
+    }
+    if (rc == 0) {
+        free_data(r);
+        atomic_store(&r->state, GZH_IDLE);
+    }
+    unlock(s);
+    if (rc == 0)
+        gzh_drop(s);
+    return rc;
+}
+
+/* The request of this companion, free to be filled in; NULL: it is in use, or on watch and wanted
+ * for a call. */
+static gzh_request *new_request(gzh_socket *s, gzh_companion *companion, int kind)
+{
+    gzh_request *r = gzh_companion_free_request(companion);
+    if (!r || (kind == CALL && companion == gzh_watch_companion()))
+        return NULL;
+    r->subject = s;
+    r->kind = kind;
+    r->cancel = cancel;
+    r->abandoned = false;
+    r->data = NULL;
+    return r;
+}
+
+/* Mutex held. */
+static int enqueue(gzh_socket *s, gzh_request *r)
+{
+    gzh_hold(s);
+    atomic_store(&r->state, GZH_QUEUED);
+    gzh_append(queue_of(s, r->kind), r);
+    if (r->kind == RECEIVE)
+        gzh_grant_ready(s);
+    return GZH_WAIT;
+}
+
+/* Mutex held, and another is owner: what becomes of this call?  Queued, it is for the owner to see. */
+static int found_owner(gzh_socket *s, gzh_request *r, bool nonblock)
+{
+    if (nonblock)
+        return -EAGAIN;
+    if (!r)
+        return GZH_WAIT;
+    s->again = true;
+    return enqueue(s, r);
+}
+
+/* ---- what Python calls ---- */
+
+/* What every call begins with: 0, or the code to return. */
+static int enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock)
+{
+    if (s->generation != gzh_generation)
+        return GZH_FORKED;
+    if (!companion && !nonblock && slice_clock() > slice_end)
+        return GZH_YIELD;
+    return 0;
+}
+
+static bool may_not_wait(const gzh_socket *s, int flags, int direction)
+{
+    return flags & ZMQ_DONTWAIT || gzh_socket_timeout(s, direction) == 0;
+}
+
+/* Empties m, which is on the stack or, if `heap`, gone afterwards. */
+static int deliver(gzh_message *m, bool heap, gzh_slot *slot, int flags)
+{
+    size_t total = 0;
+    for (int i = 0; i < m->count; i++)
+        total += zmq_msg_size(&m->part[i]);
+    if (flags & GZH_KEEP || total > GZH_SLOT_BYTES || m->count > GZH_SLOT_PARTS) {
+        slot->whole = heap ? m : gzh_message_keep(m);
+        if (!slot->whole)
+            gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+        return GZH_WHOLE;
+    }
+    char *to = slot->data;
+    for (int i = 0; i < m->count; i++) {
+        size_t size = zmq_msg_size(&m->part[i]);
+        memcpy(to, zmq_msg_data(&m->part[i]), size);
+        slot->size[i] = (int)size;
+        to += size;
+    }
+    int rc = m->count == 1 ? (int)total : GZH_PARTS;
+    slot->parts = m->count;
+    if (heap)
+        gzh_message_free(m);
+    else
+        gzh_message_clear(m);
+    return rc;
+}
+
+/* Owner, mutex held, let go meanwhile.  Take a message at once, in its turn: 0 and it is in *kept
+ * or, if that is NULL, in m; or an errno. */
+static int take(gzh_socket *s, gzh_message *m, gzh_message **kept)
+{
+    *kept = NULL;
+    if (s->ready > s->granted) {
+        *kept = gzh_take_ready(s);
+        return 0;
+    }
+    unlock(s);
+    int error = gzh_wire_get(&s->wire, m);
+    GZH_PAUSE("take: received");
+    lock(s);
+    if (!error && s->ready > 0) {
+        /* Those before it are granted and have not been taken: it goes to the end, we take the
+         * head, and they take what follows, so that all is taken in order. */
+        gzh_message *last = gzh_message_keep(m);
+        if (!last)
+            gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+        gzh_append_ready(s, last);
+        *kept = gzh_take_ready(s);
+    } else if (error == EAGAIN && s->ready > s->granted) {
+        *kept = gzh_take_ready(s); /* a receiver has left meanwhile */
+        error = 0;
+    }
+    return error;
+}
+
+int gzh_recv(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags)
+{
+    gzh_message m, *kept = NULL;
+    gzh_request *r = NULL;
+    bool nonblock = !companion && may_not_wait(s, flags, 0);
+    int rc = enter(s, companion, nonblock);
+    if (rc)
+        return rc;
+    if (companion) {
+        if (!(r = new_request(s, companion, RECEIVE)))
+            return GZH_BUSY;
+        if ((rc = gzh_watch_begin(companion)) < 0)
+            return rc;
+    }
+    rc = gzh_claim(s);
+    if (rc) {
+        if (rc == GZH_WAIT)
+            rc = found_owner(s, r, nonblock);
+        unlock(s);
+        return rc;
+    }
+    bool dry = false;
+    if (nonblock && s->receivers.head)
+        gzh_serve_receivers(s); /* they came first; what is left is ours */
+    bool ahead = s->receivers.head || s->granted > 0;
+    if (!ahead)
+        s->taken = 0;
+    if (s->receivers.head || (ahead && !nonblock && s->taken++ >= A_FEW)) {
+        rc = nonblock ? -EAGAIN : r ? enqueue(s, r) : GZH_WAIT;
+    } else {
+        gzh_message_init(&m);
+        rc = -take(s, &m, &kept);
+        dry = rc == -EAGAIN;
+        if (dry && !nonblock)
+            rc = r ? enqueue(s, r) : GZH_WAIT;
+    }
+    gzh_release(s, dry);
+    unlock(s);
+    return rc ? rc : deliver(kept ? kept : &m, kept != NULL, slot, flags);
+}
+
+/* `r`, if there is one, is to be queued when it cannot be sent at once, and has the message. */
+static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock)
+{
+    int rc = gzh_claim(s);
+    if (rc) {
+        if (rc == GZH_WAIT)
+            rc = found_owner(s, r, nonblock);
+        unlock(s);
+        return rc;
+    }
+    if (s->ready > 0 && is_lock_step(s)) {
+        if (!atomic_load(&s->relaxed))
+            rc = -EFSM; /* a reply (or request) has arrived, and nobody has taken it yet */
+        else
+            while (s->ready > s->granted)
+                gzh_message_free(gzh_take_ready(s));
+    }
+    if (rc == 0 && s->senders.head)
+        rc = nonblock ? -EAGAIN : r ? enqueue(s, r) : GZH_WAIT;
+    if (rc == 0) {
+        unlock(s);
+        int error = gzh_wire_put(&s->wire, m);
+        if (error == EAGAIN && nonblock && gzh_wire_events(&s->wire) >= 0)
+            error = gzh_wire_put(&s->wire, m); /* libzmq looks for news only now and then when it sends */
+        GZH_PAUSE("send: tried");
+        lock(s);
+        rc = error != EAGAIN || nonblock ? -error : r ? enqueue(s, r) : GZH_WAIT;
+    }
+    gzh_release(s, false);
+    unlock(s);
+    return rc;
+}
+
+int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
+{
+    bool nonblock = may_not_wait(s, flags, 1);
+    int rc = enter(s, NULL, nonblock);
+    if (rc)
+        return rc;
+    gzh_message m;
+    gzh_message_init(&m);
+    rc = gzh_message_add(&m, data, size);
+    if (!rc)
+        rc = send_any(s, NULL, &m, nonblock);
+    gzh_message_clear(&m);
+    return rc;
+}
+
+int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
+{
+    bool nonblock = may_not_wait(s, flags, 1);
+    int rc = enter(s, NULL, nonblock);
+    if (rc)
+        return rc;
+    gzh_message m;
+    const char *from = data;
+    gzh_message_init(&m);
+    for (int i = 0; i < parts && !rc; i++) {
+        rc = gzh_message_add(&m, from, sizes[i]);
+        from += sizes[i];
+    }
+    if (!rc)
+        rc = send_any(s, NULL, &m, nonblock);
+    gzh_message_clear(&m);
+    return rc;
+}
+
+int gzh_send_message(gzh_socket *s, gzh_companion *companion, gzh_message *m, int flags)
+{
+    bool nonblock = !companion && may_not_wait(s, flags, 1);
+    gzh_request *r = NULL;
+    int rc = enter(s, companion, nonblock);
+    if (rc)
+        return rc;
+    if (!companion)
+        return send_any(s, NULL, m, nonblock);
+    if (!(r = new_request(s, companion, SEND)))
+        return GZH_BUSY;
+    if ((rc = gzh_watch_begin(companion)) < 0)
+        return rc;
+    if (!(r->data = gzh_message_keep(m)))
+        return -ENOMEM;
+    rc = send_any(s, r, r->data, false);
+    if (rc != GZH_WAIT)
+        free_data(r);
+    return rc;
+}
+
+int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
+{
+    bool nonblock = !companion && flags & ZMQ_DONTWAIT;
+    gzh_request *r = NULL;
+    int rc = enter(s, companion, nonblock);
+    if (rc)
+        return rc;
+    if (companion) {
+        if (!(r = new_request(s, companion, POLL)))
+            return GZH_BUSY;
+        if ((rc = gzh_watch_begin(companion)) < 0)
+            return rc;
+        r->mask = mask;
+    }
+    rc = gzh_claim(s);
+    if (rc) {
+        if (rc == GZH_WAIT)
+            rc = found_owner(s, r, nonblock);
+        unlock(s);
+        return rc == -EAGAIN ? 0 : rc;
+    }
+    if (r)
+        rc = enqueue(s, r); /* to be served before ownership goes */
+    else {
+        unlock(s);
+        rc = gzh_wire_events(&s->wire);
+        lock(s);
+        if (rc >= 0)
+            rc = gzh_visible(s, rc) & mask;
+        if (rc == 0 && !nonblock)
+            rc = GZH_WAIT;
+    }
+    gzh_release(s, false);
+    unlock(s);
+    return rc;
+}
+
+/* Owner, mutex not held. */
+static int make(gzh_socket *s, int operation, int option, void *data, size_t *size)
+{
+    int rc = gzh_make(operation, s->wire.zmq, option, data, size);
+    if (rc == 0 && operation == GZH_SET && *size == sizeof(int)) {
+        int value;
+        memcpy(&value, data, sizeof value);
+        if (option == ZMQ_RCVTIMEO)
+            atomic_store(&s->timeout[0], value);
+        else if (option == ZMQ_SNDTIMEO)
+            atomic_store(&s->timeout[1], value);
+        else if (option == ZMQ_REQ_RELAXED)
+            atomic_store(&s->relaxed, value != 0);
+    } else if (rc == 0 && operation == GZH_GET && option == ZMQ_EVENTS) {
+        int events;
+        memcpy(&events, data, sizeof events);
+        lock(s);
+        events = gzh_visible(s, events);
+        unlock(s);
+        memcpy(data, &events, sizeof events);
+    }
+    return rc;
+}
+
+/* On the companion's thread, which is the owner. */
+static void run_call(gzh_request *r)
+{
+    gzh_socket *s = r->subject;
+    gzh_hold(s);
+    int rc = make(s, r->mask, r->option, r->data, &r->size);
+    GZH_PAUSE("call: made, not granted");
+    lock(s);
+    bool abandoned = r->abandoned;
+    if (abandoned) {
+        free_data(r);
+        atomic_store(&r->state, GZH_IDLE);
+    } else
+        gzh_grant(r, rc);
+    gzh_release(s, false);
+    unlock(s);
+    if (abandoned)
+        gzh_drop(s);
+    gzh_drop(s);
+}
+
+int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option, void *data,
+             size_t *size)
+{
+    int rc = enter(s, companion, true);
+    if (rc)
+        return rc;
+    if (!companion) {
+        if (gzh_blocks(operation, data))
+            return GZH_WAIT;
+        rc = gzh_claim(s);
+        if (rc == 0) {
+            unlock(s);
+            rc = make(s, operation, option, data, size);
+            lock(s);
+            gzh_release(s, false);
+        }
+        unlock(s);
+        return rc;
+    }
+    gzh_request *r = new_request(s, companion, CALL);
+    if (!r)
+        return GZH_BUSY;
+    if ((rc = gzh_companion_ready(companion)) < 0)
+        return rc;
+    if (data) {
+        r->data = malloc(*size ? *size : 1);
+        if (!r->data)
+            return -ENOMEM;
+        memcpy(r->data, data, *size);
+    }
+    r->size = *size;
+    r->mask = operation;
+    r->option = option;
+    r->run = run_call;
+    rc = gzh_claim(s);
+    if (rc == -ENOTSOCK)
+        free_data(r);
+    else {
+        bool owner = rc == 0;
+        rc = enqueue(s, r);
+        if (owner)
+            gzh_release(s, false); /* to the companion, or to one that asked before */
+    }
+    unlock(s);
+    return rc;
+}
+
+/* Take the byte, then look: a grant in between leaves a byte too many, which wakes somebody once
+ * for nothing; looking first would lose one. */
+static gzh_request *look(gzh_companion *companion)
+{
+    gzh_companion_drain(companion);
+    return gzh_companion_request(companion);
+}
+
+int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
+{
+    if (gzh_companion_is_strange(companion))
+        return GZH_FORKED;
+    gzh_request *r = look(companion);
+    gzh_socket *s = r->subject;
+    gzh_message *m = NULL;
+    lock(s);
+    int rc, state = give_up ? settled_state(s, r) : atomic_load(&r->state);
+    if (state == GZH_GRANTED) {
+        rc = r->result;
+        if (r->kind == RECEIVE && rc >= 0) {
+            s->granted--;
+            s->taken = 0;
+            m = gzh_take_ready(s);
+        }
+    } else if (give_up && state == GZH_QUEUED) {
+        gzh_unlink(queue_of(s, r->kind), r);
+        rc = -EAGAIN;
+    } else {
+        unlock(s);
+        return GZH_WAIT;
+    }
+    free_data(r);
+    atomic_store(&r->state, GZH_IDLE);
+    unlock(s);
+    gzh_drop(s);
+    return m ? deliver(m, true, slot, flags) : rc;
+}
+
+int gzh_end_call(gzh_companion *companion, void *data, size_t *size)
+{
+    if (gzh_companion_is_strange(companion))
+        return GZH_FORKED;
+    gzh_request *r = look(companion);
+    if (atomic_load(&r->state) == GZH_GRANTED && r->mask == GZH_GET && r->data && data) {
+        *size = r->size;
+        memcpy(data, r->data, r->size);
+    }
+    return gzh_end(companion, NULL, 0, false);
+}
+

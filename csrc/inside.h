@@ -1,0 +1,97 @@
+/* What socket.c and ask.c, the two halves of one room, share: the struct, and who may touch what.
+ * Nobody else includes this.
+ *
+ * Two levels of exclusion.  The queue mutex guards the fields marked Q and is held for a few
+ * instructions; ownership (`owned`, itself marked Q) is the right to be inside libzmq with this
+ * socket, and may be held for seconds.  libzmq lets a socket move between threads if a full fence
+ * lies between them: ownership changes hands under the mutex, which is one.
+ *
+ *   field                        who may touch it
+ *   --------------------------   ---------------------------------------------------------------
+ *   wire, key, told_all          the owner
+ *   queues, ready list, counts,
+ *   owned, again, closing        Q
+ *   wire.type, fd, generation    constant
+ *   timeout, relaxed             written by an owner, read by anyone: atomic */
+#ifndef GZH_INSIDE_H
+#define GZH_INSIDE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "socket.h"
+#include "wire.h"
+
+/* What a request asks for. */
+enum { RECEIVE, SEND, POLL, CALL };
+
+typedef struct { gzh_request *head, *tail; } queue;
+
+struct gzh_socket {
+    pthread_mutex_t mutex;
+    gzh_wire wire;
+    int fd;
+    unsigned generation;
+    bool shadow;
+    atomic_int holders; /* Python, each request, each event on its way */
+    atomic_int timeout[2];
+    atomic_bool relaxed;
+
+    uint64_t key;
+    bool told_all;
+
+    bool owned, again, closing, set_linger;
+    int linger;
+    queue receivers, senders, pollers, calls;
+    gzh_message *ready_head, *ready_tail;
+    int ready, granted, taken;
+};
+
+/* Where not said otherwise, the mutex is held on entry and on exit. */
+
+static inline void lock(gzh_socket *s)
+{
+    GZH_MUST(pthread_mutex_lock(&s->mutex));
+}
+
+static inline void unlock(gzh_socket *s)
+{
+    GZH_MUST(pthread_mutex_unlock(&s->mutex));
+}
+
+/* REQ and REP, which send and receive by turns. */
+static inline bool is_lock_step(const gzh_socket *s)
+{
+    return s->wire.type == ZMQ_REQ || s->wire.type == ZMQ_REP;
+}
+
+/* 0: the caller is owner now.  -ENOTSOCK: closed.  GZH_WAIT: another is owner, and stays it.  Called
+ * without the mutex, which is held afterwards in every case. */
+int gzh_claim(gzh_socket *s);
+/* Give ownership up: to a close, to a companion with a blocking call, or, when all that wait have
+ * been served as far as they can be, to nobody.  Lets the mutex go meanwhile.  `dry`: the owner's
+ * last call was a receive, and there was nothing. */
+void gzh_release(gzh_socket *s, bool dry);
+
+void gzh_append(queue *q, gzh_request *r);
+void gzh_unlink(queue *q, gzh_request *r);
+void gzh_append_ready(gzh_socket *s, gzh_message *m);
+gzh_message *gzh_take_ready(gzh_socket *s);
+
+/* The last touch of a request that is out of its queue: its greenlet takes the mutex before it lets
+ * the request go. */
+void gzh_grant(gzh_request *r, int result);
+/* Give waiting receivers what lies in the ready list for nobody. */
+void gzh_grant_ready(gzh_socket *s);
+/* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
+bool gzh_serve_receivers(gzh_socket *s);
+/* Grant those whose events are there; `events` as libzmq says. */
+void gzh_serve_pollers(gzh_socket *s, int events);
+/* Events as a user sees them. */
+int gzh_visible(const gzh_socket *s, int events);
+
+/* Count of those who may still come back to the socket; the last one frees it.  Without the mutex. */
+void gzh_hold(void *socket);
+void gzh_drop(gzh_socket *s);
+
+#endif

@@ -1,0 +1,26 @@
+/* What the owner of a socket does inside libzmq: a whole message in, a whole message out, what has
+ * happened.  socket.c and ask.c enter, as owner, without the queue mutex.  Nothing here blocks. */
+#ifndef GZH_WIRE_H
+#define GZH_WIRE_H
+
+#include <stdbool.h>
+
+#include "message.h"
+
+typedef struct {
+    void *zmq;         /* libzmq's socket; NULL once it is closed */
+    int type;
+    gzh_message *rest; /* of a message that libzmq has begun to take, and must be given */
+} gzh_wire;
+
+/* zmq_msg_recv: a whole message into an empty one.  0 or an errno; EAGAIN has drained libzmq's
+ * commands. */
+int gzh_wire_get(gzh_wire *wire, gzh_message *message);
+/* zmq_msg_send: all of it, and it is empty afterwards: 0; or nothing, and it is whole: an errno. */
+int gzh_wire_put(gzh_wire *wire, gzh_message *message);
+/* ZMQ_EVENTS: makes libzmq look at all its news.  The events, or -errno. */
+int gzh_wire_events(gzh_wire *wire);
+/* Does POLLOUT mean that a send will be taken?  Where not, a refusal is all there is to know. */
+bool gzh_wire_pollout_is_a_promise(const gzh_wire *wire);
+
+#endif
