@@ -24,7 +24,7 @@ class OptionAttributes:
 
     def __setattr__(self, name: str, value: Any) -> None:
         cls = type(self)
-        if name in self.__dict__ or hasattr(cls, name) or _declares(cls, name):
+        if hasattr(cls, name) or name in self.__dict__ or _declares(cls, name):
             object.__setattr__(self, name, value)
         elif not self._set_option(name, value):
             raise AttributeError(f"{cls.__name__} has no attribute or option {name!r}")

@@ -94,8 +94,8 @@ class Context(OptionAttributes):
     def instance(cls, io_threads: int = 1) -> Self:
         """The Context of the process for this class: made when first asked for, and made anew if it
         has been closed, or in a forked child."""
-        found = cls._instance
-        if found is None or found.closed or "_instance" not in cls.__dict__:
+        found = cls.__dict__.get("_instance")  # and not a base class's
+        if found is None or found.closed:
             with cls._instance_lock:
                 found = cls.__dict__.get("_instance")
                 if found is None or found.closed:
@@ -155,6 +155,8 @@ class Context(OptionAttributes):
         this greenlet is killed, or a Timeout ends its wait, the context goes on ending. Safe to say
         twice.
         """
+        if lib.gzh_context_term(self._ptr, ffi.NULL) == 0:
+            return
         check(
             wait(
                 lambda companion: lib.gzh_context_term(self._ptr, companion),
@@ -165,8 +167,6 @@ class Context(OptionAttributes):
 
     def destroy(self, linger: int | None = None) -> None:
         """Close all sockets of the context, and end it. linger: milliseconds; None leaves it."""
-        if self.closed:
-            return
         for socket in list(self._sockets):
             socket.close(linger)
         self.term()

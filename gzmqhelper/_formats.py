@@ -19,6 +19,8 @@ _T = TypeVar("_T")
 class Formats(Messages):
     """The part of `Socket` that packs and unpacks; see there."""
 
+    __slots__ = ()
+
     def send_string(
         self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", **kwargs: Any
     ) -> MessageTracker | None:

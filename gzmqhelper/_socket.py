@@ -92,46 +92,44 @@ class Socket(Formats, OptionAttributes):
         shadow: Socket | int = 0,
         copy_threshold: int | None = None,
     ) -> None:
-        values = self.__dict__
-        values["_ptr"] = None
-        values["_closed"] = False
-        values["_partial"] = set()
+        self._ptr = None
+        self._closed = False
+        self._partial = set()
         if copy_threshold is not None:
-            values["copy_threshold"] = copy_threshold
+            self.copy_threshold = copy_threshold
         if isinstance(ctx_or_socket, Socket):
-            shadow = ctx_or_socket
+            ctx_or_socket, shadow = None, ctx_or_socket
         if isinstance(shadow, Socket):
-            values["_shadow_obj"] = shadow
-            values["context"] = shadow.context
-            values["_ptr"] = shadow._ptr
+            self._shadow_obj = shadow
+            self.context = shadow.context
+            self._ptr = shadow._ptr
         elif shadow:
-            values["_shadow_obj"] = shadow
-            values["context"] = ctx_or_socket
+            self._shadow_obj = shadow
+            self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
             check(lib.gzh_socket_wrap(ffi.cast("void *", shadow), True, out), "a shadow socket")
-            values["_ptr"] = ffi.gc(out[0], lib.gzh_socket_drop)
+            self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")
         else:
-            values["context"] = ctx_or_socket
-            values["_ptr"] = ctx_or_socket._open_socket(socket_type)
+            self.context = ctx_or_socket
+            self._ptr = ctx_or_socket._open_socket(socket_type)
             ctx_or_socket._add_socket(self)
         number = self.get(SocketOption.TYPE)
-        values["type"] = SocketType(number) if number in SocketType._value2member_map_ else number
+        self.type = SocketType(number) if number in SocketType._value2member_map_ else number
 
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _drop: Callable[[Any], None] = lib.gzh_socket_drop, _warn: Any = warn) -> None:
-        values = self.__dict__
-        if values.get("_ptr") is None or values.get("_shadow_obj") is not None:
+        if self._ptr is None or self._shadow_obj is not None:
             return
-        if not values["_closed"]:
+        if not self._closed:
             _warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
-        _drop(values["_ptr"])
+        _drop(self._ptr)
 
     def __repr__(self) -> str:
         kind = self.__dict__.get("type")
         name = kind.name if isinstance(kind, SocketType) else kind
-        closed = " closed" if self.__dict__.get("_closed") else ""
+        closed = " closed" if self._closed else ""
         return f"<{type(self).__module__}.{type(self).__qualname__}({name}) at {id(self):#x}{closed}>"
 
     def __enter__(self) -> Self:
