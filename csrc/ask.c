@@ -63,6 +63,15 @@ static int settled_state(gzh_socket *s, gzh_request *r)
     return state;
 }
 
+/* Mutex held: r leaves its queue unserved.  True: look again once it is gone, for a ROUTER may have
+ * refused this one for its own peer's sake, and no signal tells of the next one's. */
+static bool leave_queue(gzh_socket *s, gzh_request *r)
+{
+    bool first = !r->prev;
+    gzh_unlink(queue_of(s, r->kind), r);
+    return first && r->kind == SEND && s->senders.head;
+}
+
 /* Mutex held: a receiver that had been granted a message goes without it. */
 static void pass_on(gzh_socket *s)
 {
@@ -76,10 +85,11 @@ static int cancel(gzh_request *r)
 {
     gzh_socket *s = r->subject;
     int rc = 0;
+    bool news = false;
     lock(s);
     switch (settled_state(s, r)) {
     case GZH_QUEUED:
-        gzh_unlink(queue_of(s, r->kind), r);
+        news = leave_queue(s, r);
         break;
     case GZH_SERVING: /* a blocking call: its companion brings it to its end */
         r->abandoned = true;
@@ -94,6 +104,8 @@ static int cancel(gzh_request *r)
         free_data(r);
         atomic_store(&r->state, GZH_IDLE);
     }
+    if (news)
+        gzh_look_again(s);
     unlock(s);
     if (rc == 0)
         gzh_drop(s);
@@ -261,13 +273,7 @@ static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock
         unlock(s);
         return rc;
     }
-    if (s->ready > 0 && is_lock_step(s)) {
-        if (!atomic_load(&s->relaxed))
-            rc = -EFSM; /* a reply (or request) has arrived, and nobody has taken it yet */
-        else
-            while (s->ready > s->granted)
-                gzh_message_free(gzh_take_ready(s));
-    }
+    rc = gzh_in_step(s);
     if (rc == 0 && s->senders.head)
         rc = nonblock ? -EAGAIN : r ? enqueue(s, r) : GZH_WAIT;
     if (rc == 0) {
@@ -483,6 +489,7 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
     gzh_request *r = look(companion);
     gzh_socket *s = r->subject;
     gzh_message *m = NULL;
+    bool news = false;
     lock(s);
     int rc, state = give_up ? settled_state(s, r) : atomic_load(&r->state);
     if (state == GZH_GRANTED) {
@@ -491,9 +498,10 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
             s->granted--;
             s->taken = 0;
             m = gzh_take_ready(s);
+            news = is_lock_step(s); /* POLLOUT was hidden while it lay there */
         }
     } else if (give_up && state == GZH_QUEUED) {
-        gzh_unlink(queue_of(s, r->kind), r);
+        news = leave_queue(s, r);
         rc = -EAGAIN;
     } else {
         unlock(s);
@@ -501,6 +509,8 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
     }
     free_data(r);
     atomic_store(&r->state, GZH_IDLE);
+    if (news)
+        gzh_look_again(s);
     unlock(s);
     gzh_drop(s);
     return m ? deliver(m, true, slot, flags) : rc;

@@ -363,6 +363,12 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
 {
     if (c->generation != gzh_generation)
         return 0; /* the parent ends it */
+    if (!companion) {
+        lock(c);
+        bool ended = c->state == ENDED;
+        unlock(c);
+        return ended ? 0 : GZH_WAIT;
+    }
     gzh_request *r = gzh_companion_free_request(companion);
     if (!r || companion == gzh_watch_companion())
         return GZH_BUSY;

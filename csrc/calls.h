@@ -37,7 +37,8 @@ int gzh_context_set(gzh_context *context, int option, int value);
  * of descriptors or threads.  Does not block. */
 int gzh_socket_open(gzh_context *context, int type, gzh_socket **socket);
 /* zmq_ctx_term, on the companion; joins a term under way.  0: it had ended already; GZH_BUSY;
- * GZH_WAIT: wait, then end_term, which says GZH_WAIT or 0.  Giving up leaves the term under way. */
+ * GZH_WAIT: wait, then end_term, which says GZH_WAIT or 0.  Giving up leaves the term under way.
+ * Without a companion: 0 or GZH_WAIT, and nothing begins. */
 int gzh_context_term(gzh_context *context, gzh_companion *companion);
 int gzh_context_end_term(gzh_companion *companion);
 /* zmq_ctx_shutdown: every call on its sockets answers ETERM from now on.  Does not block. */

@@ -83,6 +83,11 @@ gzh_message *gzh_take_ready(gzh_socket *s);
 void gzh_grant(gzh_request *r, int result);
 /* Give waiting receivers what lies in the ready list for nobody. */
 void gzh_grant_ready(gzh_socket *s);
+/* Those that wait may be served now, and no signal of libzmq's tells it.  Lets the mutex go. */
+void gzh_look_again(gzh_socket *s);
+/* May a REQ or REP send?  Not while a reply (or request) has arrived that nobody has taken yet; a
+ * relaxed REQ drops that.  0 or -EFSM. */
+int gzh_in_step(gzh_socket *s);
 /* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
 bool gzh_serve_receivers(gzh_socket *s);
 /* Grant those whose events are there; `events` as libzmq says. */

@@ -152,10 +152,26 @@ bool gzh_serve_receivers(gzh_socket *s)
     return true;
 }
 
+int gzh_in_step(gzh_socket *s)
+{
+    if (s->ready == 0 || !is_lock_step(s))
+        return 0;
+    if (!atomic_load(&s->relaxed))
+        return -EFSM;
+    while (s->ready > s->granted)
+        gzh_message_free(gzh_take_ready(s));
+    return 0;
+}
+
 static bool serve_senders(gzh_socket *s)
 {
     while (s->senders.head && !s->closing) {
         gzh_request *r = s->senders.head;
+        if (gzh_in_step(s) < 0) {
+            gzh_unlink(&s->senders, r);
+            gzh_grant(r, -EFSM);
+            continue;
+        }
         atomic_store(&r->state, GZH_SERVING);
         unlock(s);
         GZH_PAUSE("serve: sending");
@@ -190,7 +206,12 @@ static void serve(gzh_socket *s, bool dry)
     int refusals = 0;
     dry = dry && !s->again; /* or there was news since */
     while (anybody_waits(s) && !s->closing) {
+        /* A signal; or somebody who found an owner was not tried yet, and its EFSM no event would
+         * show; or the first sender has gone: in each case all that was refused is open again. */
+        bool news = s->again;
         s->again = false;
+        if (news)
+            refusals = 0;
         if (!s->senders.head && !s->pollers.head) {
             if (!dry)
                 gzh_serve_receivers(s);
@@ -204,11 +225,11 @@ static void serve(gzh_socket *s, bool dry)
             }
             gzh_serve_pollers(s, events);
             bool moved = false;
-            if (s->receivers.head && events & ZMQ_POLLIN) {
+            if (s->receivers.head && (events & ZMQ_POLLIN || news)) {
                 gzh_serve_receivers(s);
                 moved = true;
             }
-            if (s->senders.head && events & ZMQ_POLLOUT && refusals < REFUSALS) {
+            if (s->senders.head && (events & ZMQ_POLLOUT || news) && refusals < REFUSALS) {
                 if (!serve_senders(s))
                     refusals += gzh_wire_pollout_is_a_promise(&s->wire) ? 1 : REFUSALS;
                 moved = true;
@@ -278,6 +299,16 @@ void gzh_release(gzh_socket *s, bool dry)
     finish_close(s);
 }
 
+void gzh_look_again(gzh_socket *s)
+{
+    if (s->owned)
+        s->again = true;
+    else if (!s->closing && anybody_waits(s)) {
+        s->owned = true;
+        gzh_release(s, false);
+    }
+}
+
 int gzh_claim(gzh_socket *s)
 {
     for (int spin = 0;; spin++) {
@@ -318,12 +349,7 @@ static void on_signal(void *subject)
 {
     gzh_socket *s = subject;
     lock(s);
-    if (s->owned)
-        s->again = true;
-    else if (!s->closing && anybody_waits(s)) {
-        s->owned = true;
-        gzh_release(s, false);
-    }
+    gzh_look_again(s);
     unlock(s);
     gzh_drop(s);
 }

@@ -76,8 +76,10 @@ static int put(gzh_wire *w, gzh_message *m)
             GZH_MUST(zmq_msg_copy(&copy, &m->part[i]) == 0 ? 0 : errno);
             error = send_part(w, &copy, i + 1 < m->count);
             zmq_msg_close(&copy);
-            if (error == EAGAIN && (begun || i > m->first))
+            if (error == EAGAIN && (begun || i > m->first)) {
                 error = refused_midway(w, m, i);
+                break; /* also where that says it was sent */
+            }
         }
     if (!error)
         gzh_message_clear(m);

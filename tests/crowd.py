@@ -1,0 +1,76 @@
+"""What the tests of many greenlets share: short moments of random length, OS threads, groups that end."""
+
+import contextlib
+import random
+import time
+
+import gevent
+from gevent.threadpool import ThreadPool
+
+import gzmqhelper as zmq
+
+# The messages of a test are numbers, so that one look tells whether any is lost, doubled or late.
+
+
+def spin(seconds):
+    """Pass the time without letting the hub run: the threads in C go on meanwhile."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def a_moment(longest=60e-6):
+    """About as long as a message takes to arrive: what comes next races with that."""
+    spin(random.random() * longest)
+
+
+@contextlib.contextmanager
+def greenlets(*functions):
+    """Greenlets that are killed at the end of the block, where it is an error if one has failed."""
+    group = [gevent.spawn(function) for function in functions]
+    try:
+        yield group
+    finally:
+        gevent.killall(group)
+    for greenlet in group:
+        if greenlet.exception is not None:
+            raise greenlet.exception
+
+
+def finish(group, seconds=20):
+    """Wait until all of them have ended, and give their results; at most so long."""
+    with gevent.Timeout(seconds, AssertionError(f"not all have ended after {seconds} s")):
+        return [greenlet.get() for greenlet in group]
+
+
+def in_threads(*functions, seconds=20):
+    """Call each function in an OS thread of its own, with a hub of its own; the results.
+
+    Real threads, patched or not. The greenlets of this thread run on meanwhile.
+    """
+    pool = ThreadPool(len(functions))
+    calls = [pool.spawn(function) for function in functions]
+    results = finish(calls, seconds)
+    pool.kill()
+    return results
+
+
+def drain(sock, quiet=0.2):
+    """All messages that are there or still arrive, each as the list of its parts."""
+    messages = []
+    while True:
+        try:
+            messages.append(sock.recv_multipart(timeout=quiet))
+        except zmq.Again:
+            return messages
+
+
+def numbered(number, parts=1):
+    """A message whose parts belong together visibly; `number_of` checks that they still do."""
+    return [b"%d %d %d" % (number, index, parts) for index in range(parts)]
+
+
+def number_of(message):
+    number, _, parts = message[0].split()
+    assert message == numbered(int(number), int(parts)), "torn"
+    return int(number)

@@ -1,0 +1,103 @@
+"""Tools of the tests that begin and end things: waits that can be seen, OS threads, baselines."""
+
+import gc
+import time
+
+import gevent
+from gevent.monkey import get_original
+from support import descriptors, threads, wait_until
+
+from gzmqhelper import _helper
+
+# "Within milliseconds", on a machine that others use too.
+SOON = 0.1
+
+
+def waits(greenlet):
+    """Whether a greenlet waits inside the library at this moment."""
+    frame = greenlet.gr_frame
+    while frame is not None:
+        if frame.f_code is _helper.wait.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+class Outcome:
+    """A greenlet that makes a call, and what came of it."""
+
+    def __init__(self, call, *args, **kwargs):
+        self.result = self.error = self.ended = None
+        self.greenlet = gevent.spawn(self._run, call, args, kwargs)
+
+    def _run(self, call, args, kwargs):
+        try:
+            self.result = call(*args, **kwargs)
+        except Exception as e:
+            self.error = e
+        finally:
+            self.ended = time.monotonic()
+
+    def join(self, seconds=5):
+        self.greenlet.join(seconds)
+        assert self.greenlet.dead, f"still waits after {seconds} s"
+        return self
+
+
+def waiting(call, *args, **kwargs):
+    """An Outcome that already waits inside the library."""
+    outcome = Outcome(call, *args, **kwargs)
+    gevent.sleep(0)
+    assert wait_until(lambda: waits(outcome.greenlet)), (outcome.result, outcome.error)
+    return outcome
+
+
+class OsThread:
+    """A thread of the system, with a hub of its own if the function needs one. Patched or not."""
+
+    def __init__(self, function, *args):
+        self.result = self.error = None
+        self.done = False
+        self._function, self._args = function, args
+        get_original("_thread", "start_new_thread")(self._run, ())
+
+    def _run(self):
+        try:
+            self.result = self._function(*self._args)
+        except BaseException as e:
+            self.error = e
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+            self.done = True
+
+    def join(self, seconds=10):
+        assert wait_until(lambda: self.done, seconds), "the thread still runs"
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+# The companion on watch, and those in the park (csrc/companion.c, PARK_ROOM), may stay.
+MAY_STAY = 5
+
+
+class Baseline:
+    """The descriptors and threads of the process: to come back to."""
+
+    def __init__(self):
+        gc.collect()
+        self.descriptors, self.threads = descriptors(), threads()
+
+    def check(self, seconds=5):
+        """They are back, within the time. Each companion that may stay has a descriptor."""
+
+        def back():
+            return (
+                descriptors() <= self.descriptors + MAY_STAY + 2  # the set, the always ready one
+                and threads() <= self.threads + MAY_STAY
+            )
+
+        gc.collect()
+        assert wait_until(back, seconds), (
+            f"descriptors: {self.descriptors} -> {descriptors()}, threads: {self.threads} -> {threads()}"
+        )

@@ -1,0 +1,394 @@
+"""Sending: waiting at the high-water mark, waiting only so long, and part by part."""
+
+import random
+import time
+
+import gevent
+import pytest
+from crowd import a_moment, drain, finish, greenlets, in_threads, number_of, numbered
+from support import Stopwatch, wait_until
+
+import gzmqhelper as zmq
+
+TRANSPORTS = ["tcp", "inproc"]
+# A kilobyte does not vanish in the buffers of the system, once these are small.
+FILLING = b"." * 1000
+
+
+def narrow_pair(sockets, left, right, transport, hwm=2, **right_options):
+    """The right one sends, and reaches its high-water mark after a few kilobytes."""
+    narrow = {"sndhwm": hwm, "rcvhwm": hwm, "sndbuf": 2048, "rcvbuf": 2048}
+    a, b = sockets.pair(left, right, transport, narrow, {**narrow, **right_options})
+    return a, b
+
+
+def fill(sock, message=(b"filling", FILLING)):
+    """Send until the high-water mark is reached, and stays so; how many were sent."""
+    sent = 0
+    while True:
+        try:
+            sock.send_multipart(message, timeout=0.05)
+            sent += 1
+        except zmq.Again:
+            return sent
+
+
+# ---- ten greenlets at the high-water mark -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("hwm", [1, 5])
+@pytest.mark.parametrize("kinds", [(zmq.PULL, zmq.PUSH), (zmq.ROUTER, zmq.DEALER)], ids=["push", "dealer"])
+def test_ten_senders_at_the_high_water_mark_tear_nothing_and_keep_their_order(
+    sockets, ticker, kinds, hwm, transport
+):
+    reader, writer = narrow_pair(sockets, *kinds, transport, hwm)
+    each = 60
+    waits = []
+
+    def send(who):
+        for number in range(each):
+            waits.append(writer.poll(0, zmq.POLLOUT) == 0)
+            writer.send_multipart([b"%d" % who, *numbered(number, 1 + number % 5), FILLING])
+
+    with greenlets(*[lambda who=who: send(who) for who in range(10)]) as senders:
+        arrived = []
+        while len(arrived) < 10 * each:
+            arrived.append(reader.recv_multipart(timeout=2)[-(len(kinds) + 5) :])
+            if len(arrived) % 5 == 0:
+                gevent.sleep(0.001)
+        finish(senders)
+    assert drain(reader, 0.02) == []
+    assert sum(waits) > 100
+    if reader.type == zmq.ROUTER:
+        arrived = [message[1:] if len(message[0]) == 5 else message for message in arrived]
+    for who in range(10):
+        mine = [message for message in arrived if message[0] == b"%d" % who]
+        assert [number_of(message[1:-1]) for message in mine] == list(range(each))
+        assert all(message[-1] == FILLING for message in mine)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_senders_at_the_high_water_mark_get_their_turn_in_the_order_in_which_they_came(
+    sockets, ticker, transport
+):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport)
+    before = fill(push)
+    waiting = []
+    for number in range(50):
+        waiting.append(gevent.spawn(push.send_multipart, [b"%d" % number, FILLING]))
+        gevent.sleep(0)
+    arrived = [pull.recv_multipart(timeout=2) for _ in range(before + 50)]
+    assert [int(number) for number, _ in arrived[before:]] == list(range(50))
+    finish(waiting)
+
+
+def test_a_router_that_must_deliver_waits_for_a_slow_peer(sockets, ticker):
+    router, dealer = narrow_pair(sockets, zmq.ROUTER, zmq.DEALER, "tcp")
+    router.router_mandatory = 1
+    dealer.send(b"here")
+    peer, _ = router.recv_multipart(timeout=2)
+
+    def send(who):
+        for number in range(50):
+            router.send_multipart([peer, b"%d" % who, *numbered(number, 3), FILLING])
+
+    with greenlets(*[lambda who=who: send(who) for who in range(5)]) as senders:
+        arrived = []
+        while len(arrived) < 250:
+            arrived.append(dealer.recv_multipart(timeout=2))
+            if len(arrived) % 5 == 0:
+                gevent.sleep(0.001)
+        finish(senders)
+    for who in range(5):
+        mine = [number_of(m[1:-1]) for m in arrived if m[0] == b"%d" % who]
+        assert mine == list(range(50))
+
+
+# ---- only so long ------------------------------------------------------------------------------------
+
+
+WAYS = {
+    "send": lambda sock, **how: sock.send(FILLING, **how),
+    "send_multipart": lambda sock, **how: sock.send_multipart([b"a", FILLING], **how),
+    "send without a copy": lambda sock, **how: sock.send(FILLING, copy=False, **how),
+    "send_string": lambda sock, **how: sock.send_string("a" * 1000, **how),
+}
+ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+
+
+@ways
+def test_timeout_and_sndtimeo_and_gevents_timeout_are_kept(sockets, ticker, way):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "tcp")
+    sent = fill(push)
+    for seconds in (0.02, 0.15):
+        with Stopwatch() as watch, pytest.raises(zmq.Again) as caught:
+            way(push, timeout=seconds)
+        watch.check(seconds)
+        assert caught.value.errno == zmq.EAGAIN
+    with Stopwatch() as watch, pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        way(push)
+    watch.check(0.1)
+    with Stopwatch() as watch:
+        assert push.poll(100, zmq.POLLOUT) == 0
+    watch.check(0.1)
+    push.sndtimeo = 100
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        way(push)
+    watch.check(0.1)
+    push.sndtimeo = 5000
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        way(push, timeout=0.1)
+    watch.check(0.1)
+    push.sndtimeo = 0
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        way(push, timeout=0.1)
+    watch.check(0.1)
+    with Stopwatch() as watch:
+        for how in ({}, {"timeout": 0}, {"flags": zmq.NOBLOCK}, {"flags": zmq.NOBLOCK, "timeout": 5}):
+            with pytest.raises(zmq.Again):
+                way(push, **how)
+    assert watch.at_once
+    assert drain(pull) == [[b"filling", FILLING]] * sent
+
+
+def test_a_part_by_part_send_waits_only_so_long(sockets, ticker):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "tcp")
+    sent = fill(push)
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        push.send(b"a", zmq.SNDMORE, timeout=0.1)
+    watch.check(0.1)
+    push.sndtimeo = 100
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        push.send(b"a", zmq.SNDMORE)
+    watch.check(0.1)
+    with Stopwatch() as watch, pytest.raises(zmq.Again):
+        push.send(b"a", zmq.SNDMORE | zmq.NOBLOCK)
+    assert watch.at_once
+    assert drain(pull) == [[b"filling", FILLING]] * sent
+    push.send(b"b")
+    assert pull.recv_multipart(timeout=2) == [b"b"]
+
+
+HASTY = {
+    "noblock": lambda sock, parts: sock.send_multipart(parts, zmq.NOBLOCK),
+    "timeout": lambda sock, parts: sock.send_multipart(parts, timeout=random.random() * 0.0015),
+    "one part": lambda sock, parts: sock.send(b"|".join(parts), timeout=random.random() * 0.0015),
+    "sndtimeo": lambda sock, parts: sock.send_multipart(parts),
+}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("how", HASTY)
+def test_what_raised_again_never_arrives_and_everything_else_does(sockets, ticker, transport, how):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport, sndtimeo=1)
+    rounds = 2500
+    sent = [[] for _ in range(4)]
+    ended = []
+
+    def send(who):
+        for number in range(rounds // 4):
+            try:
+                HASTY[how](push, [b"%d" % who, b"%d" % number, FILLING])
+            except zmq.Again:
+                gevent.sleep(0)
+            else:
+                sent[who].append(number)
+            a_moment(20e-6)
+        ended.append(who)
+
+    arrived = [[] for _ in range(4)]
+
+    def note(message):
+        who, number, filling = b"|".join(message).split(b"|")
+        assert filling == FILLING
+        arrived[int(who)].append(int(number))
+
+    with greenlets(*[lambda who=who: send(who) for who in range(4)]):
+        while len(ended) < 4:
+            for _ in range(random.randrange(4)):
+                if pull.poll(0):
+                    note(pull.recv_multipart())
+            gevent.sleep(random.choice([0, 0, 0.0005]))
+        for message in drain(pull):
+            note(message)
+    assert arrived == sent
+    went = sum(map(len, sent))
+    assert 50 < went < rounds - 50, f"{went} of {rounds}"
+
+
+# ---- part by part ------------------------------------------------------------------------------------
+
+
+def send_part_by_part(sock, parts, pause):
+    for part in parts[:-1]:
+        sock.send(part, zmq.SNDMORE)
+        pause()
+    sock.send(parts[-1])
+
+
+def now_and_then():
+    if random.random() < 0.5:
+        gevent.sleep(0)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_ten_greenlets_send_part_by_part_and_each_message_arrives_whole(sockets, ticker, transport):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport)
+    each = 60
+
+    def send(who):
+        for number in range(each):
+            message = [b"%d" % who, *numbered(number, 1 + number % 4)]
+            if number % 5 == 4:
+                push.send_multipart(message)
+            elif number % 5 == 3:
+                push.send_multipart(message[:-1], zmq.SNDMORE)
+                now_and_then()
+                push.send(message[-1])
+            else:
+                send_part_by_part(push, message, now_and_then)
+
+    with greenlets(*[lambda who=who: send(who) for who in range(10)]) as senders:
+        arrived = [pull.recv_multipart(timeout=2) for _ in range(10 * each)]
+        finish(senders)
+    assert drain(pull, 0.02) == []
+    for who in range(10):
+        mine = [number_of(message[1:]) for message in arrived if int(message[0]) == who]
+        assert mine == list(range(each))
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_greenlet_that_dies_before_the_last_part_has_sent_nothing(sockets, ticker, transport):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport)
+
+    def begin():
+        push.send(b"torn", zmq.SNDMORE)
+        push.send(b"torn", zmq.SNDMORE)
+        gevent.sleep(10)
+
+    def die():
+        push.send(b"torn", zmq.SNDMORE)
+
+    for number in range(1000):
+        victim = gevent.spawn(random.choice([begin, die]))
+        gevent.sleep(0)
+        send_part_by_part(push, numbered(number, 3), now_and_then)
+        victim.kill()
+        assert number_of(pull.recv_multipart(timeout=2)) == number
+    assert drain(pull, 0.02) == []
+
+
+def test_a_part_stays_what_it_was_when_it_was_given(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    part = bytearray(b"before")
+    push.send(part, zmq.SNDMORE)
+    part[:] = b"later!"
+    push.send(b"last")
+    assert pull.recv_multipart(timeout=2) == [b"before", b"last"]
+
+
+# ---- OS threads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("how", ["whole", "part by part"])
+def test_four_threads_with_greenlets_of_their_own_send_on_one_socket(sockets, ticker, transport, how):
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport, hwm=5)
+    each = 100
+
+    def send_as(who):
+        for number in range(each):
+            message = [b"%d" % who, *numbered(number, 1 + number % 3)]
+            if how == "whole":
+                push.send_multipart(message)
+            else:
+                send_part_by_part(push, message, now_and_then)
+
+    def thread(first):
+        finish([gevent.spawn(send_as, who) for who in range(first, first + 3)])
+
+    def read():
+        arrived = [pull.recv_multipart(timeout=5) for _ in range(12 * each)]
+        return arrived + drain(pull, 0.02)
+
+    *_, arrived = in_threads(*[lambda n=n: thread(3 * n) for n in range(4)], read)
+    assert len(arrived) == 12 * each
+    for who in range(12):
+        mine = [number_of(message[1:]) for message in arrived if int(message[0]) == who]
+        assert mine == list(range(each))
+
+
+def test_a_socket_that_cannot_send_says_so_even_while_another_is_inside_it(sockets, ticker):
+    """A call that finds an owner queues, and is then tried whether or not libzmq says POLLOUT."""
+    pull = sockets(zmq.PULL)
+    stop = []
+
+    def bind_and_unbind():
+        while not stop:
+            with pull.bind("tcp://127.0.0.1:*"):
+                pass
+
+    def send_and_poll():
+        for _ in range(300):
+            with pytest.raises(zmq.ZMQError) as caught:
+                pull.send(b"x", timeout=2)
+            assert caught.value.errno == zmq.ENOTSUP
+            gevent.sleep(0)
+
+    with greenlets(bind_and_unbind, pull.recv):
+        finish([gevent.spawn(send_and_poll) for _ in range(3)])
+        stop.append(True)
+        gevent.sleep(0.01)
+
+
+def test_a_socket_that_cannot_receive_says_so_even_while_senders_wait_on_it(sockets, ticker):
+    push = sockets(zmq.PUSH)
+    stop = []
+
+    def bind_and_unbind():
+        while not stop:
+            with push.bind("tcp://127.0.0.1:*"):
+                pass
+
+    def receive():
+        for _ in range(300):
+            with pytest.raises(zmq.ZMQError) as caught:
+                push.recv(timeout=2)
+            assert caught.value.errno == zmq.ENOTSUP
+            gevent.sleep(0)
+
+    with greenlets(bind_and_unbind, lambda: push.send(b"x")):
+        finish([gevent.spawn(receive) for _ in range(3)])
+        stop.append(True)
+        gevent.sleep(0.01)
+
+
+def test_all_that_was_sent_in_any_way_is_counted_once(sockets, ticker):
+    """Waiting sends, hasty ones, and ones part by part, on one socket at its high-water mark."""
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "tcp")
+    sent = []
+
+    def send(who):
+        for number in range(60):
+            message = [b"%d" % who, *numbered(number, 2)]
+            try:
+                if who % 3 == 0:
+                    push.send_multipart(message)
+                elif who % 3 == 1:
+                    push.send_multipart(message, timeout=0.001)
+                else:
+                    send_part_by_part(push, message, now_and_then)
+            except zmq.Again:
+                continue
+            sent.append((who, number))
+
+    with greenlets(*[lambda who=who: send(who) for who in range(9)]) as senders:
+        arrived = []
+        while not all(sender.ready() for sender in senders):
+            arrived += drain(pull, 0.01)
+            gevent.sleep(0.001)
+        finish(senders)
+        arrived += drain(pull)
+    assert sorted((int(m[0]), number_of(m[1:])) for m in arrived) == sorted(sent)
+    assert wait_until(lambda: push.poll(0, zmq.POLLOUT) == zmq.POLLOUT)
