@@ -419,7 +419,7 @@ static void run_call(gzh_request *r)
         free_data(r);
         atomic_store(&r->state, GZH_IDLE);
     } else
-        gzh_grant(r, rc);
+        gzh_grant(r, s->closing ? -ENOTSOCK : rc);
     gzh_release(s, false);
     unlock(s);
     if (abandoned)
@@ -521,7 +521,8 @@ int gzh_end_call(gzh_companion *companion, void *data, size_t *size)
     if (gzh_companion_is_strange(companion))
         return GZH_FORKED;
     gzh_request *r = look(companion);
-    if (atomic_load(&r->state) == GZH_GRANTED && r->mask == GZH_GET && r->data && data) {
+    bool answers = r->mask == GZH_GET || r->mask == GZH_BIND;
+    if (atomic_load(&r->state) == GZH_GRANTED && answers && r->data && data) {
         *size = r->size;
         memcpy(data, r->data, r->size);
     }

@@ -35,8 +35,16 @@ typedef int call(void *zmq, int option, void *data, size_t *size);
 
 static int do_bind(void *zmq, int option, void *data, size_t *size)
 {
-    (void)option, (void)size;
-    return zmq_bind(zmq, data);
+    (void)option;
+    if (strncmp(data, "inproc://", 9) && strncmp(data, "ipc://", 6)) {
+        errno = gzh_probe_limits(2, 0); /* getifaddrs needs one, and libzmq aborts if it has none */
+        if (errno)
+            return -1;
+    }
+    int rc = zmq_bind(zmq, data);
+    if (rc == 0) /* now, while no other bind of this socket can come in between */
+        zmq_getsockopt(zmq, ZMQ_LAST_ENDPOINT, data, size);
+    return rc;
 }
 
 static int do_unbind(void *zmq, int option, void *data, size_t *size)
@@ -177,6 +185,7 @@ static int wrap(void *zmq, bool shadow, gzh_context **out)
     if (!c)
         return zmq ? -ENOMEM : -errno;
     GZH_MUST(pthread_mutex_init(&c->mutex, NULL));
+    gzh_companion_heed_forks();
     c->zmq = zmq;
     c->shadow = c->probed = shadow;
     c->generation = gzh_generation;

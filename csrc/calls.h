@@ -10,7 +10,8 @@
 #include "companion.h"
 
 enum {
-    GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, /* data: the endpoint, NUL at its end */
+    GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, /* data: the endpoint, NUL at its end; of a
+                                                          bind, LAST_ENDPOINT afterwards */
     GZH_SET, GZH_GET,                                  /* option, data, size */
     GZH_MONITOR,                                       /* option: events; data: endpoint or NULL */
     GZH_JOIN, GZH_LEAVE,                               /* data: the group */

@@ -11,7 +11,9 @@
  *   holders, keeper      R   the helper (keeper) and the thread each hold it; the last one frees
  *   has_thread, parked,
  *   jobs                 R
- *   home                 R   the OS thread whose greenlet has it
+ *   home, orphan         R   the OS thread whose greenlet has it; that has ended
+ *   left                 the greenlet: a cancel said GZH_ABANDONED, and from then on the request
+ *                        is the thread's alone, which may free what it speaks of at any moment
  *
  * A thread is inside exactly one of: its semaphore, the watch (for good: whoever is on watch
  * stays there while the process lives), or request.run.  A companion that is not in its semaphore
@@ -36,7 +38,7 @@ struct gzh_companion {
     atomic_int job;
     int number;
     unsigned generation;
-    bool has_thread, parked, keeper;
+    bool has_thread, parked, keeper, orphan, left;
     int jobs; /* given and not finished */
     int holders;
     const void *home;
@@ -108,10 +110,11 @@ static void give_job(gzh_companion *c, enum job job)
     gzh_sem_post(&c->wake);
 }
 
-/* registry held; the thread is in its semaphore, or about to be, and has no keeper. */
+/* registry held; the thread is in its semaphore, or about to be, and has no keeper.  An orphan's
+ * helper may still hold it, and close it one day: it must not be another's by then. */
 static void park_or_end(gzh_companion *c)
 {
-    if (parked_count < PARK_ROOM) {
+    if (!c->orphan && parked_count < PARK_ROOM) {
         c->parked = true;
         c->next_parked = park;
         park = c;
@@ -205,7 +208,7 @@ gzh_request *gzh_companion_request(gzh_companion *c)
 
 gzh_request *gzh_companion_free_request(gzh_companion *c)
 {
-    if (c->generation != gzh_generation || atomic_load(&c->request.state) != GZH_IDLE)
+    if (c->generation != gzh_generation || c->left || atomic_load(&c->request.state) != GZH_IDLE)
         return NULL;
     return &c->request;
 }
@@ -216,9 +219,14 @@ int gzh_companion_cancel(gzh_companion *c)
 {
     if (c->generation != gzh_generation)
         return 0;
+    if (c->left)
+        return GZH_ABANDONED;
     int rc = 0;
-    if (atomic_load(&c->request.state) != GZH_IDLE)
+    if (atomic_load(&c->request.state) != GZH_IDLE) {
+        GZH_PAUSE("cancel: seen, not taken back");
         rc = c->request.cancel(&c->request);
+    }
+    c->left = rc == GZH_ABANDONED;
     if (rc == 0)
         gzh_pipe_drain(&c->done); /* a byte that nobody reads would wake the next wait */
     return rc;
@@ -228,7 +236,6 @@ int gzh_companion_cancel(gzh_companion *c)
 static bool drop_keeper(gzh_companion *c)
 {
     c->keeper = false;
-    c->home = NULL;
     if (c->has_thread && c->jobs == 0)
         park_or_end(c);
     return let_go(c);
@@ -241,9 +248,14 @@ void gzh_companion_close(gzh_companion *c)
         companion_free(c);
         return;
     }
-    gzh_companion_cancel(c);
     GZH_MUST(pthread_mutex_lock(&registry));
-    last = c->keeper ? drop_keeper(c) : let_go(c);
+    bool orphan = c->orphan; /* then thread_ended cancels */
+    c->home = NULL;
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    if (!orphan)
+        gzh_companion_cancel(c);
+    GZH_MUST(pthread_mutex_lock(&registry));
+    last = orphan ? let_go(c) : drop_keeper(c);
     GZH_MUST(pthread_mutex_unlock(&registry));
     if (last)
         companion_free(c);
@@ -257,19 +269,20 @@ static void thread_ended(void *token)
         GZH_MUST(pthread_mutex_lock(&registry));
         for (c = all; c && c->home != token; c = c->next)
             ;
-        if (c)
-            c->home = NULL, c->holders++; /* so that it outlives a close by a collector elsewhere */
+        if (c) {
+            c->home = NULL;
+            c->orphan = true;
+            c->holders++; /* so that it outlives a close by a collector elsewhere */
+        }
         GZH_MUST(pthread_mutex_unlock(&registry));
         if (!c)
             return;
         gzh_companion_cancel(c);
         GZH_MUST(pthread_mutex_lock(&registry));
-        /* Python's own close, if it ever comes, then only lets go. */
-        if (c->keeper) {
-            c->keeper = false;
-            if (c->has_thread && c->jobs == 0)
-                give_job(c, JOB_END);
-        }
+        /* Python's own close, if it ever comes, only lets go. */
+        c->keeper = false;
+        if (c->has_thread && c->jobs == 0)
+            give_job(c, JOB_END);
         bool last = let_go(c);
         GZH_MUST(pthread_mutex_unlock(&registry));
         if (last)
@@ -292,7 +305,6 @@ static void after_fork(void)
 static void in_child(void)
 {
     gzh_watch_in_child();
-    GZH_MUST(pthread_mutex_init(&registry, NULL));
     for (gzh_companion *c = all, *next; c; c = next) {
         next = c->next;
         /* Its greenlet, copied, still waits on the number; its pipe must be another. */
@@ -304,6 +316,7 @@ static void in_child(void)
     }
     all = park = NULL;
     living = parked_count = 0;
+    GZH_MUST(pthread_mutex_unlock(&registry)); /* the one thread here is the one that locked it */
 }
 
 static void set_up(void)
@@ -312,11 +325,16 @@ static void set_up(void)
     gzh_on_fork(before_fork, after_fork, in_child);
 }
 
+void gzh_companion_heed_forks(void)
+{
+    GZH_MUST(pthread_once(&once, set_up));
+}
+
 /* ---- a greenlet's beginning ---- */
 
 int gzh_companion_open(gzh_companion **companion)
 {
-    GZH_MUST(pthread_once(&once, set_up));
+    gzh_companion_heed_forks();
     int error = pthread_setspecific(thread_end, &here);
     if (error)
         return -error;
@@ -325,7 +343,7 @@ int gzh_companion_open(gzh_companion **companion)
     if (c) {
         park = c->next_parked;
         parked_count--;
-        c->parked = false;
+        c->parked = c->left = false;
         c->holders++;
         c->keeper = true;
         c->home = &here;

@@ -53,6 +53,8 @@ struct gzh_request {
 /* cancel: the request lives on with its companion; its greenlet takes another. */
 #define GZH_ABANDONED 1
 
+/* From now on a fork counts in gzh_generation.  Before anything is made that remembers it. */
+void gzh_companion_heed_forks(void);
 /* A companion for a greenlet of the calling thread, from the park or new.  Its thread is started
  * too while fewer than the limit live.  0; -EMFILE, -ENFILE or -ENOMEM; GZH_NO_THREAD if none is on
  * watch either. */

@@ -131,8 +131,8 @@ static void unlock(void)
 /* The child keeps its copy of the lists: nobody releases those pins there, and nobody waits. */
 static void in_child(void)
 {
-    GZH_MUST(pthread_mutex_init(&pins, NULL));
     waiters = NULL;
+    unlock();
 }
 
 static void set_up(void)

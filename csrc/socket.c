@@ -368,6 +368,7 @@ int gzh_socket_wrap(void *zmq, bool shadow, gzh_socket **out)
         free(s);
         return error == EINVAL ? -ENOTSUP : -error;
     }
+    gzh_companion_heed_forks();
     GZH_MUST(pthread_mutex_init(&s->mutex, NULL));
     s->wire.zmq = zmq;
     s->shadow = shadow;

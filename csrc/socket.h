@@ -49,7 +49,7 @@ int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another
  * is the socket's owner.  With one: GZH_WAIT, or GZH_BUSY.  `data` is copied, and `*size` of what
- * a GZH_GET has found is copied by gzh_end_call. */
+ * a GZH_GET or GZH_BIND has found is copied by gzh_end_call. */
 int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
              size_t *size);
 

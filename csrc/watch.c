@@ -173,12 +173,12 @@ void gzh_watch_after_fork(void)
 
 void gzh_watch_in_child(void)
 {
-    GZH_MUST(pthread_mutex_init(&table, NULL));
     free(slots);
     slots = NULL;
     slot_count = first_free = 0;
     atomic_store(&on_watch, NULL);
     set_in_child();
+    GZH_MUST(pthread_mutex_unlock(&table));
 }
 
 #ifndef GZH_WATCH_POLL

@@ -23,7 +23,7 @@ try:
 except ImportError:
     sys.exit("worker_pool: the progress bar needs tqdm; please run: pip install tqdm")
 
-LONGEST_JOB = 0.02  # seconds
+JOB = 0.01  # seconds, on average
 
 
 def arguments() -> argparse.Namespace:
@@ -41,7 +41,7 @@ def work(name: int, jobs: zmq.Socket, results: zmq.Socket) -> None:
     """A worker. Both sockets are shared by all workers; each message reaches one of them."""
     for job in jobs:  # ends when the socket is closed
         number = int(job)
-        gevent.sleep(random.uniform(0, LONGEST_JOB))
+        gevent.sleep(random.uniform(0.5, 1.5) * JOB)
         results.send_json([name, number, number * number])
 
 
@@ -52,6 +52,7 @@ def feed(jobs: zmq.Socket, count: int) -> None:
 
 def main() -> None:
     args = arguments()
+    print(f"{args.count} jobs for {args.workers} workers; Ctrl-C ends it", flush=True)
     done: Counter[int] = Counter()
     began = time.monotonic()
     with zmq.Context() as context:
@@ -81,7 +82,7 @@ def main() -> None:
             pool.join()
     seconds = time.monotonic() - began
     print(f"{done.total()} of {args.count} jobs done by {len(done)} workers in {seconds:.2f} s")
-    print(f"(one worker would have taken about {done.total() * LONGEST_JOB / 2:.0f} s)")
+    print(f"(one worker would have taken about {done.total() * JOB:.0f} s)")
 
 
 if __name__ == "__main__":

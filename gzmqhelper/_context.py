@@ -18,7 +18,7 @@ from ._attributes import OptionAttributes
 from ._helper import check, wait
 from ._native import ffi, lib
 from ._socket import Socket
-from .constants import ContextOption, Errno
+from .constants import ContextOption
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -124,7 +124,7 @@ class Context(OptionAttributes):
         libzmq does not know.
         """
         if lib.gzh_context_ended(self._ptr):
-            raise errors.error(Errno.ETERM, "Context.socket")
+            check(lib.gzh_context_get(self._ptr, 0), "Context.socket")  # says why
         made = (socket_class or self._socket_class)(self, socket_type, **kwargs)
         for option, value in self.sockopts.items():
             try:

@@ -207,7 +207,8 @@ def wait(
         rc = begin(companion)
         while rc == BUSY:
             # It is on watch, or inside a call that was abandoned; it stays there, we get another.
-            helper._give_back(companion, usable=False)
+            given_back, companion = companion, None
+            helper._give_back(given_back, usable=False)
             companion = helper._take()
             rc = begin(companion)
         if rc != WAIT:
@@ -223,7 +224,8 @@ def wait(
             expired = _Expired()
             try:
                 while rc == WAIT:
-                    wait_read(descriptor, max(deadline - time.monotonic(), 0.0), expired)
+                    # libuv counts in milliseconds, and gevent warns of less.
+                    wait_read(descriptor, max(deadline - time.monotonic(), 0.001), expired)
                     rc = end(companion, False)
             except _Expired as e:
                 if e is not expired:
@@ -234,7 +236,8 @@ def wait(
             usable = lib.gzh_companion_cancel(companion) == 0
             raise
     finally:
-        helper._give_back(companion, usable)
+        if companion is not None:
+            helper._give_back(companion, usable)
 
 
 class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS thread's, patched or not
@@ -243,15 +246,23 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
     hub: Any = None
     turned = True
     waiting = 0
+    _after_looking: Any = None
+
+    def enter(self, hub: Any) -> None:
+        self.hub, self.turned, self.waiting = hub, True, 0
+        # Runs when the loop has looked at its descriptors. A callback would not do: gevent runs
+        # fifty of them, and those that they add, before the loop looks.
+        self._after_looking = hub.loop.check(ref=False)
 
     def begin(self, nanoseconds: int) -> None:
         if self.turned:
             self.turned = False
-            self.hub.loop.run_callback(self.mark)
+            self._after_looking.start(self._mark)
         lib.gzh_slice(nanoseconds)
 
-    def mark(self) -> None:
+    def _mark(self) -> None:
         self.turned = True
+        self._after_looking.stop()
 
 
 _turns = _Turns()
@@ -276,7 +287,7 @@ def turn() -> None:
     turns = _turns
     hub = get_hub()
     if turns.hub is not hub:
-        turns.hub, turns.turned, turns.waiting = hub, True, 0
+        turns.enter(hub)
     if turns.turned or getcurrent() is hub:
         turns.begin(_SLICE)
         return
@@ -286,5 +297,4 @@ def turn() -> None:
     finally:
         turns.waiting -= 1
     # Several floods share one slice, or the hub would turn only after each has had a whole one.
-    turns.turned = True
     turns.begin(max(_SLICE // (turns.waiting + 1), _LEAST))

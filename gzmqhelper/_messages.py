@@ -40,6 +40,14 @@ _take_slot = _slots.pop
 _return_slot = _slots.append
 _recv = lib.gzh_recv
 _send = lib.gzh_send
+_end = lib.gzh_end
+
+
+def _some_slot() -> tuple[Any, Any]:
+    try:
+        return _take_slot()
+    except IndexError:
+        return _new_slot()
 
 
 def _new_slot() -> tuple[Any, Any]:
@@ -101,7 +109,7 @@ class Messages:
         else:
             parts = self._take_unread()
             if not parts:
-                pair = _slots.pop() if _slots else _new_slot()
+                pair = _some_slot()
                 n = _recv(self._ptr, _NOBODY, pair[0], self._flags(flags, copy, timeout))
                 parts = self._finish(pair, n, self._flags(flags, copy, timeout), timeout)
         first = parts[0]
@@ -135,7 +143,7 @@ class Messages:
         """
         parts = self._take_unread() if self._partial else []
         if not parts:
-            pair = _slots.pop() if _slots else _new_slot()
+            pair = _some_slot()
             flags = self._flags(flags, copy, timeout)
             parts = self._finish(pair, _recv(self._ptr, _NOBODY, pair[0], flags), flags, timeout)
             if copy or type(parts[0]) is Frame:
@@ -151,17 +159,34 @@ class Messages:
 
     def _finish(self, pair: tuple[Any, Any], rc: int, flags: int, timeout: float | None) -> list[Any]:
         """From what the first try said to the parts of a message: bytes or, kept, Frames."""
-        slot, view = pair
         pointer = self._ptr
         while rc == YIELD:
+            _return_slot(pair)
             turn()
-            rc = _recv(pointer, _NOBODY, slot, flags)
+            pair = _some_slot()
+            rc = _recv(pointer, _NOBODY, pair[0], flags)
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-            rc = wait(
-                lambda companion: _recv(pointer, companion, slot, flags),
-                lambda companion, give_up: lib.gzh_end(companion, slot, flags, give_up),
-                self._timeout(0, timeout),
-            )
+            # A slot is large: who waits has none.
+            _return_slot(pair)
+
+            def begin(companion: Any) -> int:
+                nonlocal pair
+                pair = _some_slot()
+                rc: int = _recv(pointer, companion, pair[0], flags)
+                if rc == WAIT:
+                    _return_slot(pair)
+                return rc
+
+            def end(companion: Any, give_up: bool) -> int:
+                nonlocal pair
+                pair = _some_slot()
+                rc: int = _end(companion, pair[0], flags, give_up)
+                if rc == WAIT:
+                    _return_slot(pair)
+                return rc
+
+            rc = wait(begin, end, self._timeout(0, timeout))
+        slot, view = pair
         if rc >= 0:
             parts = [view[:rc]]
         elif rc == _PARTS:
@@ -312,7 +337,7 @@ class Messages:
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
             rc = wait(
                 lambda companion: lib.gzh_send_message(pointer, companion, message, flags),
-                lambda companion, give_up: lib.gzh_end(companion, _NULL, 0, give_up),
+                lambda companion, give_up: _end(companion, _NULL, 0, give_up),
                 self._timeout(1, timeout),
             )
         if rc < 0:
@@ -352,7 +377,7 @@ class Messages:
         if rc == WAIT:
             rc = wait(
                 lambda companion: lib.gzh_poll(pointer, companion, mask, 0),
-                lambda companion, give_up: lib.gzh_end(companion, _NULL, 0, give_up),
+                lambda companion, give_up: _end(companion, _NULL, 0, give_up),
                 seconds,
             )
             if rc == _EAGAIN:

@@ -98,7 +98,8 @@ class Socket(Formats, OptionAttributes):
         if copy_threshold is not None:
             self.copy_threshold = copy_threshold
         if isinstance(ctx_or_socket, Socket):
-            ctx_or_socket, shadow = None, ctx_or_socket
+            shadow = ctx_or_socket
+            ctx_or_socket = None
         if isinstance(shadow, Socket):
             self._shadow_obj = shadow
             self.context = shadow.context
@@ -194,9 +195,7 @@ class Socket(Formats, OptionAttributes):
         addr: "tcp://*:5555", "ipc:///path", "inproc://name". The result may be used in a ``with``,
         which unbinds. Raises `ZMQError`, which names the endpoint: EADDRINUSE, EINVAL, ENODEV, ...
         """
-        self._endpoint(lib.GZH_BIND, "bind", addr)
-        bound = self.get(LAST_ENDPOINT)
-        return _Endpoint(self, self.unbind, bound.decode() if bound else addr)
+        return _Endpoint(self, self.unbind, self._endpoint(lib.GZH_BIND, "bind", addr))
 
     def connect(self, addr: str) -> _Endpoint:
         """Connect to an endpoint (zmq_connect): at once, or on the greenlet's companion for udp.
@@ -228,8 +227,7 @@ class Socket(Formats, OptionAttributes):
         to max_tries times. Raises `ZMQBindError` if none was free.
         """
         if (min_port, max_port) == (49152, 65536):
-            self.bind(f"{addr}:*")
-            return int(self.get(LAST_ENDPOINT).decode().rpartition(":")[2])
+            return int(self.bind(f"{addr}:*").addr.rpartition(":")[2])
         for _ in range(max_tries):
             port = random.randrange(min_port, max_port)
             try:
@@ -243,7 +241,8 @@ class Socket(Formats, OptionAttributes):
             f"no free port for {addr} between {min_port} and {max_port} in {max_tries} tries"
         )
 
-    def _endpoint(self, operation: int, name: str, addr: str | bytes) -> None:
+    def _endpoint(self, operation: int, name: str, addr: str | bytes) -> str:
+        """Make the call; returns the endpoint, of a bind as LAST_ENDPOINT has it."""
         if isinstance(addr, str):
             raw = addr.encode()
         elif isinstance(addr, bytes):
@@ -252,8 +251,10 @@ class Socket(Formats, OptionAttributes):
             raise TypeError(f"{name}: expected str, got {type(addr).__name__}: {addr!r}")
         if b"\0" in raw:
             raise errors.error(Errno.EINVAL, f"{name}: addr={addr!r} has a NUL in it")
-        data = ffi.from_buffer(raw + b"\0")
+        data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
+        data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
+        return ffi.string(data).decode()
 
     def _call(self, operation: int, option: int, data: Any, size: Any) -> int:
         """A call of csrc/calls.h: at once, or on the companion if it may block or must queue."""

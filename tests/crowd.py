@@ -1,10 +1,12 @@
 """What the tests of many greenlets share: short moments of random length, OS threads, groups that end."""
 
 import contextlib
+import os
 import random
 import time
 
 import gevent
+from gevent.socket import wait_read
 from gevent.threadpool import ThreadPool
 
 import gzmqhelper as zmq
@@ -22,6 +24,16 @@ def spin(seconds):
 def a_moment(longest=60e-6):
     """About as long as a message takes to arrive: what comes next races with that."""
     spin(random.random() * longest)
+
+
+_ready, _other = os.pipe()
+os.write(_other, b"x")
+
+
+def turns(count):
+    """Let the hub look at all descriptors so often, which gevent.sleep(0) does not: it runs callbacks."""
+    for _ in range(count):
+        wait_read(_ready)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ class Stolen:
     def __init__(self):
         try:
             number = get_original("threading", "get_native_id")()
-            self._file = open(f"/proc/self/task/{number}/schedstat", "rb", buffering=0)  # noqa: SIM115
+            self._file = open(f"/proc/self/task/{number}/schedstat", "rb", buffering=0)
         except OSError:
             self._file = None
         self._read()

@@ -262,7 +262,7 @@ def test_signals_do_not_cut_a_term_short():
         took = time.monotonic() - began
         signal.setitimer(signal.ITIMER_REAL, 0)
         assert 0.38 < took < 2, took
-        assert len(seen) > 10, len(seen)
+        assert len(seen) > 2, len(seen)
         """
     )
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+from itertools import chain
 
 import gevent
 import pytest
@@ -236,10 +237,13 @@ def test_an_explicit_timeout_beats_rcvtimeo(sockets, ticker, way):
         later.join()
 
 
+AT_ONCE = [{"timeout": 0}, {"timeout": -1}, {"flags": zmq.NOBLOCK}, {"flags": zmq.NOBLOCK, "timeout": 5}]
+
+
 @ways
 def test_a_timeout_of_nothing_does_not_wait(sockets, ticker, way):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    for how in ({"timeout": 0}, {"timeout": -1}, {"flags": zmq.NOBLOCK}, {"flags": zmq.NOBLOCK, "timeout": 5}):
+    for how in AT_ONCE:
         with Stopwatch() as watch, pytest.raises(zmq.Again):
             way(pull, **how)
         assert watch.at_once
@@ -448,7 +452,7 @@ def test_four_threads_with_greenlets_of_their_own_receive_from_one_socket(socket
             push.send(b"end")
 
     *received, _ = in_threads(*[receive_until_the_end] * 4, send)
-    assert sorted(sum(received, [])) == list(range(count))
+    assert sorted(chain.from_iterable(received)) == list(range(count))
     for numbers in received:
         assert numbers == sorted(numbers)
 
@@ -472,4 +476,4 @@ def test_four_threads_receive_part_by_part_from_one_socket(sockets, ticker):
     for _ in range(12):
         push.send(b"end")
     received = in_threads(*[receive_until_the_end] * 4)
-    assert sorted(sum(received, [])) == list(range(count))
+    assert sorted(chain.from_iterable(received)) == list(range(count))

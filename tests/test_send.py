@@ -1,7 +1,6 @@
 """Sending: waiting at the high-water mark, waiting only so long, and part by part."""
 
 import random
-import time
 
 import gevent
 import pytest
@@ -23,7 +22,10 @@ def narrow_pair(sockets, left, right, transport, hwm=2, **right_options):
 
 
 def fill(sock, message=(b"filling", FILLING)):
-    """Send until the high-water mark is reached, and stays so; how many were sent."""
+    """Send until the high-water mark is reached; how many were sent.
+
+    With tcp a little more may go later, when the system has looked at its buffers again.
+    """
     sent = 0
     while True:
         try:
@@ -119,7 +121,7 @@ ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 @ways
 def test_timeout_and_sndtimeo_and_gevents_timeout_are_kept(sockets, ticker, way):
-    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "tcp")
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "inproc")
     sent = fill(push)
     for seconds in (0.02, 0.15):
         with Stopwatch() as watch, pytest.raises(zmq.Again) as caught:
@@ -153,7 +155,7 @@ def test_timeout_and_sndtimeo_and_gevents_timeout_are_kept(sockets, ticker, way)
 
 
 def test_a_part_by_part_send_waits_only_so_long(sockets, ticker):
-    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "tcp")
+    pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, "inproc")
     sent = fill(push)
     with Stopwatch() as watch, pytest.raises(zmq.Again):
         push.send(b"a", zmq.SNDMORE, timeout=0.1)
@@ -191,7 +193,7 @@ def test_what_raised_again_never_arrives_and_everything_else_does(sockets, ticke
             try:
                 HASTY[how](push, [b"%d" % who, b"%d" % number, FILLING])
             except zmq.Again:
-                gevent.sleep(0)
+                gevent.sleep(random.choice([0, 0.0005]))
             else:
                 sent[who].append(number)
             a_moment(20e-6)

@@ -396,6 +396,7 @@ typedef struct fake_socket {
     bool receiving; /* REQ and REP: whose turn it is */
     int ticks, sends;
     int rcvtimeo, sndtimeo, linger, relaxed, other;
+    char endpoint[64];
 
     atomic_int send_error, send_errors, receive_error, receive_errors;
     atomic_int refused_part, refused_parts;
@@ -416,6 +417,22 @@ struct context {
 static pthread_mutex_t graveyard = PTHREAD_MUTEX_INITIALIZER;
 static fake_socket *all_sockets;
 static context *all_contexts;
+
+static void lock_graveyard(void)
+{
+    pthread_mutex_lock(&graveyard);
+}
+
+static void unlock_graveyard(void)
+{
+    pthread_mutex_unlock(&graveyard);
+}
+
+/* A child that is forked off while another thread opens a socket must be able to open its own. */
+__attribute__((constructor)) static void be_ready_for_forks(void)
+{
+    pthread_atfork(lock_graveyard, unlock_graveyard, unlock_graveyard);
+}
 
 static fake_socket *enter(void *zmq, const char *call)
 {
@@ -803,7 +820,11 @@ static int attend(void *zmq, const char *call, const char *endpoint)
 
 int zmq_bind(void *zmq, const char *endpoint)
 {
-    return attend(zmq, "zmq_bind", endpoint);
+    fake_socket *s = zmq;
+    int rc = attend(zmq, "zmq_bind", endpoint);
+    if (rc == 0)
+        snprintf(s->endpoint, sizeof s->endpoint, "%s%s", endpoint, strchr(endpoint, '*') ? "1" : "");
+    return rc;
 }
 
 int zmq_unbind(void *zmq, const char *endpoint)
@@ -866,6 +887,14 @@ int zmq_getsockopt(void *zmq, int option, void *data, size_t *size)
     int value;
     if (s->stopped)
         return leave(s, fail(ETERM));
+    if (option == ZMQ_LAST_ENDPOINT) {
+        size_t length = strlen(s->endpoint) + 1;
+        if (*size < length)
+            return leave(s, fail(EINVAL));
+        memcpy(data, s->endpoint, length);
+        *size = length;
+        return leave(s, 0);
+    }
     if (*size < sizeof(int))
         return leave(s, fail(EINVAL));
     if (option == ZMQ_EVENTS) {

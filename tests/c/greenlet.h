@@ -175,8 +175,9 @@ UNUSED static void until_nobody_is_inside(gzh_socket *s)
 UNUSED static int set_option(gzh_socket *s, int option, int value)
 {
     size_t size = sizeof value;
-    until_nobody_is_inside(s);
-    return gzh_call(s, NULL, GZH_SET, option, &value, &size);
+    int rc;
+    UNTIL((rc = gzh_call(s, NULL, GZH_SET, option, &value, &size)) != GZH_WAIT);
+    return rc;
 }
 
 UNUSED static int recv_now(greenlet *g, gzh_socket *s)

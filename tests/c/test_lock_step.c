@@ -279,7 +279,7 @@ static void requests_and_replies_take_turns_for_thousands_of_rounds(void)
     born(&g);
     pthread_t peer = start(answers, NULL), poller = start(polls_for_both, NULL);
     for (int i = 0; i < ROUNDS; i++) {
-        sprintf(text, "q%d|x", i);
+        snprintf(text, sizeof text, "q%d|x", i);
         CHECK_IS(do_send(&g, s.socket, text), 0);
         if (dice(&state, 4) == 0) {
             int rc = ask_recv(&g, s.socket);

@@ -105,14 +105,14 @@ static void receivers_get_one_message_each_first_come_first_served(void)
         CHECK_IS(ask_recv(&g[i], s.socket), GZH_WAIT);
     }
     for (int i = 0; i < MANY; i++) {
-        sprintf(text, "m%d", i);
+        snprintf(text, sizeof text, "m%d", i);
         fake_deliver(s.zmq, text);
     }
     for (int i = MANY - 1; i >= 0; i--)
         WAIT_TOLD(&g[i]);
     /* They run in any order; that decides who gets which, but the messages keep theirs. */
     for (int i = 0; i < MANY; i++) {
-        sprintf(text, "m%d", i);
+        snprintf(text, sizeof text, "m%d", i);
         CHECK(end_wait(&g[i]) >= 0);
         CHECK_TEXT(g[i].text, text);
         dies(&g[i]);
@@ -440,7 +440,7 @@ static void every_message_is_received_once(bool may_leave, bool shaken)
     for (long i = 0; i < RECEIVERS; i++)
         thread[i] = start(receives_impatiently, (void *)(i + 1));
     for (int i = 1; i <= ROUNDS; i++) {
-        sprintf(text, "m%d", i);
+        snprintf(text, sizeof text, "m%d", i);
         fake_deliver(s.zmq, text);
         /* Never far ahead: what lies there is received at once, and nobody waits. */
         uint64_t end = gzh_now_ns() + PATIENCE_MS * 1000000ull;

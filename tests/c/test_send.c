@@ -66,12 +66,12 @@ static void blocked_senders_are_served_first_come_first_served(void)
     CHECK_IS(send_now(s.socket, "m0|end"), 0);
     for (int i = 0; i < MANY; i++) {
         born(&g[i]);
-        sprintf(text, "m%d|end", i + 1);
+        snprintf(text, sizeof text, "m%d|end", i + 1);
         CHECK_IS(ask_send(&g[i], s.socket, text), GZH_WAIT);
     }
     CHECK_IS(send_now(s.socket, "pushing in"), -EAGAIN);
     for (int i = 0; i < MANY; i++) {
-        sprintf(text, "m%d|end", i);
+        snprintf(text, sizeof text, "m%d|end", i);
         taken_is(&s, text);
         if (i == 0)
             CHECK_IS(gzh_send(s.socket, "pushing in", 10, ZMQ_DONTWAIT), -EAGAIN);
@@ -310,7 +310,7 @@ static void *sends_to_a(void *argument)
     (void)argument;
     born(&g);
     for (int i = 1; i <= ROUTED; i++) {
-        sprintf(text, "A|m%d", i);
+        snprintf(text, sizeof text, "A|m%d", i);
         CHECK_IS(do_send(&g, crowd.socket, text), 0);
         atomic_store(&crowd.sent, i);
     }
@@ -358,7 +358,7 @@ static void *sends_many(void *argument)
     born(&g);
     for (int i = 1; i <= EACH;) {
         int rc, how = (int)dice(&state, 6);
-        sprintf(text, "s%d|%d|%d|end", self, i, i);
+        snprintf(text, sizeof text, "s%d|%d|%d|end", self, i, i);
         if (how == 0)
             rc = send_nonblocking(crowd.socket, text);
         else {
@@ -368,7 +368,7 @@ static void *sends_many(void *argument)
                 rc = gzh_end(g.companion, NULL, 0, true);
             } else if (rc == GZH_WAIT && how == 2) {
                 /* Killed, it does not know; so this one may come or not. */
-                sprintf(text, "s%d|%d|0|end", self, i);
+                snprintf(text, sizeof text, "s%d|%d|0|end", self, i);
                 rc = gzh_end(g.companion, NULL, 0, true);
                 CHECK(rc == 0 || rc == -EAGAIN);
                 if (rc == 0) {
