@@ -176,6 +176,7 @@ static bool serve_senders(gzh_socket *s)
         unlock(s);
         GZH_PAUSE("serve: sending");
         int error = gzh_wire_put(&s->wire, r->data);
+        GZH_PAUSE("serve: sent or refused");
         lock(s);
         if (error == EAGAIN && !s->closing) {
             atomic_store(&r->state, GZH_QUEUED);

@@ -79,13 +79,14 @@ def main() -> int:
             sys.exit(f"demo: {error}\n(without --endpoint it takes any free port)")
         endpoint = publisher.last_endpoint.decode()
         say("demo", f"a server on {endpoint}, {SUBSCRIBERS} subscribers, and a ticker, in one thread")
-        greenlets = [gevent.spawn(ticker.run), gevent.spawn(serve, publisher, args.interval)]
-        for name, numbers in seen.items():
-            subscriber = context.socket(zmq.SUB)
-            subscriber.subscribe("")
-            subscriber.connect(endpoint)
-            greenlets.append(gevent.spawn(subscribe, name, subscriber, numbers))
+        greenlets = []
         try:
+            greenlets += [gevent.spawn(ticker.run), gevent.spawn(serve, publisher, args.interval)]
+            for name, numbers in seen.items():
+                subscriber = context.socket(zmq.SUB)
+                subscriber.subscribe("")
+                subscriber.connect(endpoint)
+                greenlets.append(gevent.spawn(subscribe, name, subscriber, numbers))
             gevent.sleep(args.seconds)
         finally:
             gevent.killall(greenlets)

@@ -65,11 +65,11 @@ def main() -> None:
         results_out.bind("inproc://results")
         results_in.connect("inproc://results")
 
-        pool = Pool(args.workers)
-        for name in range(args.workers):
-            pool.spawn(work, name, jobs_out, results_in)
-        feeder = gevent.spawn(feed, jobs_in, args.count)
+        pool, feeder = Pool(args.workers), gevent.Greenlet(feed, jobs_in, args.count)
         try:
+            for name in range(args.workers):
+                pool.spawn(work, name, jobs_out, results_in)
+            feeder.start()
             with gevent.Timeout(args.seconds, False):
                 # disable=None: no bar where the output is not a terminal.
                 for _ in tqdm(range(args.count), unit=" jobs", disable=None):

@@ -159,8 +159,8 @@ class Context(OptionAttributes):
             return
         check(
             wait(
-                lambda companion: lib.gzh_context_term(self._ptr, companion),
-                lambda companion, give_up: lib.gzh_context_end_term(companion),
+                lambda _, companion: lib.gzh_context_term(self._ptr, companion),
+                lambda _, companion, give_up: lib.gzh_context_end_term(companion),
             ),
             "Context.term",
         )

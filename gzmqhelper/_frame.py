@@ -14,7 +14,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from errno import ENOMEM
-from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -89,7 +88,7 @@ class MessageTracker:
             left = None if end is None else max(end - time.monotonic(), 0.0)
             if self.done:
                 return
-            rc = wait(partial(_begin_pin_wait, number), lib.gzh_pin_end, left)
+            rc = wait(_begin_pin_wait, _end_pin_wait, number, left)
             if rc == -Errno.EAGAIN:
                 raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
             check(rc, "a message tracker")
@@ -97,6 +96,10 @@ class MessageTracker:
 
 def _begin_pin_wait(number: int, companion: Any) -> int:
     return int(lib.gzh_pin_wait(companion, number))
+
+
+def _end_pin_wait(number: int, companion: Any, give_up: bool) -> int:
+    return int(lib.gzh_pin_end(companion, give_up))
 
 
 FINISHED: Final = MessageTracker()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
@@ -25,6 +26,7 @@ from weakref import WeakKeyDictionary
 import gevent.local
 from gevent import get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
+from gevent.hub import Waiter
 from gevent.monkey import get_original
 from gevent.socket import wait_read
 
@@ -185,15 +187,16 @@ class _Expired(BaseException):
 
 
 def wait(
-    begin: Callable[[Any], int],
-    end: Callable[[Any, bool], int],
+    begin: Callable[[Any, Any], int],
+    end: Callable[[Any, Any, bool], int],
+    ask: Any = None,
     timeout: float | None = None,
 ) -> int:
     """Make a call that cannot be completed at once, and wait for its result.
 
-    begin(companion) asks, and answers WAIT if the answer is yet to come; end(companion, give_up)
-    looks after a wake-up, and answers WAIT if that was not it. timeout: seconds, or None. The
-    result is end's or begin's: -EAGAIN when the time has passed.
+    begin(ask, companion) asks, and answers WAIT if the answer is yet to come; end(ask, companion,
+    give_up) looks after a wake-up, and answers WAIT if that was not it. timeout: seconds, or None.
+    The result is end's or begin's: -EAGAIN when the time has passed.
     """
     if getcurrent() is get_hub():
         raise BlockingSwitchOutError(
@@ -204,13 +207,13 @@ def wait(
     companion = helper._take()
     usable = True
     try:
-        rc = begin(companion)
+        rc = begin(ask, companion)
         while rc == BUSY:
             # It is on watch, or inside a call that was abandoned; it stays there, we get another.
             given_back, companion = companion, None
             helper._give_back(given_back, usable=False)
             companion = helper._take()
-            rc = begin(companion)
+            rc = begin(ask, companion)
         if rc != WAIT:
             return rc
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -219,18 +222,18 @@ def wait(
             if deadline is None:
                 while rc == WAIT:
                     wait_read(descriptor)
-                    rc = end(companion, False)
+                    rc = end(ask, companion, False)
                 return rc
             expired = _Expired()
             try:
                 while rc == WAIT:
                     # libuv counts in milliseconds, and gevent warns of less.
                     wait_read(descriptor, max(deadline - time.monotonic(), 0.001), expired)
-                    rc = end(companion, False)
+                    rc = end(ask, companion, False)
             except _Expired as e:
                 if e is not expired:
                     raise
-                rc = end(companion, True)
+                rc = end(ask, companion, True)
             return rc
         except BaseException:
             usable = lib.gzh_companion_cancel(companion) == 0
@@ -240,32 +243,6 @@ def wait(
             helper._give_back(companion, usable)
 
 
-class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS thread's, patched or not
-    """Whether this OS thread's hub has turned since its greenlets were given a slice of time."""
-
-    hub: Any = None
-    turned = True
-    waiting = 0
-    _after_looking: Any = None
-
-    def enter(self, hub: Any) -> None:
-        self.hub, self.turned, self.waiting = hub, True, 0
-        # Runs when the loop has looked at its descriptors. A callback would not do: gevent runs
-        # fifty of them, and those that they add, before the loop looks.
-        self._after_looking = hub.loop.check(ref=False)
-
-    def begin(self, nanoseconds: int) -> None:
-        if self.turned:
-            self.turned = False
-            self._after_looking.start(self._mark)
-        lib.gzh_slice(nanoseconds)
-
-    def _mark(self) -> None:
-        self.turned = True
-        self._after_looking.stop()
-
-
-_turns = _Turns()
 _ready = -1  # a descriptor that is always readable
 
 
@@ -278,23 +255,67 @@ def _ready_descriptor() -> int:
     return _ready
 
 
-def turn() -> None:
-    """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again.
+class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS thread's, patched or not
+    """Whether this OS thread's hub has turned since its greenlets were given a slice of time.
 
-    Through real I/O: gevent runs callbacks by the fifty before it looks at the clock, so greenlets
-    that only sleep(0) in turn would keep timers and sockets waiting for a quarter of a second.
+    To turn is to look at the descriptors. A callback that runs is no sign of it: gevent runs them by
+    the fifty, and those that they add, before it looks; so greenlets that only sleep(0) in turn would
+    keep timers and sockets waiting for a quarter of a second.
     """
+
+    hub: Any = None
+    turned = True
+
+    def enter(self, hub: Any) -> None:
+        self.hub, self.turned = hub, True
+        self._check = hub.loop.check(ref=False)
+        self._io = hub.loop.io(_ready_descriptor(), 1)
+        self._line: deque[Waiter[None]] = deque()
+
+    def begin(self) -> None:
+        if self.turned:
+            self.turned = False
+            self._check.start(self._mark)
+        # Several floods share one slice, or the hub would turn only after each has had a whole one.
+        lib.gzh_slice(max(_SLICE // (len(self._line) + 1), _LEAST))
+
+    def _mark(self) -> None:
+        self.turned = True
+        self._check.stop()
+
+    def wait(self) -> None:
+        # Not each in a wait_read: of several on one descriptor, libuv's loop wakes some four times
+        # as often as others.
+        waiter: Waiter[None] = Waiter(self.hub)
+        self._line.append(waiter)
+        if not self._io.active:
+            self._io.start(self._go_on)
+        try:
+            waiter.get()
+        finally:
+            if waiter in self._line:
+                self._line.remove(waiter)
+
+    def _go_on(self) -> None:
+        """In the hub, which has looked: everybody in the line once, as far as the time reaches."""
+        end = time.monotonic_ns() + _SLICE
+        left = len(self._line)
+        while left > 0 and self._line and time.monotonic_ns() < end:
+            left -= 1
+            self._line.popleft().switch(None)
+        if not self._line:
+            self._io.stop()
+
+
+_turns = _Turns()
+
+
+def turn() -> None:
+    """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again."""
     turns = _turns
     hub = get_hub()
     if turns.hub is not hub:
         turns.enter(hub)
-    if turns.turned or getcurrent() is hub:
-        turns.begin(_SLICE)
-        return
-    turns.waiting += 1
-    try:
-        wait_read(_ready_descriptor())
-    finally:
-        turns.waiting -= 1
-    # Several floods share one slice, or the hub would turn only after each has had a whole one.
-    turns.begin(max(_SLICE // (turns.waiting + 1), _LEAST))
+    if not turns.turned and getcurrent() is not hub:
+        turns.wait()
+    turns.begin()

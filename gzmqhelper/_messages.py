@@ -55,6 +55,38 @@ def _new_slot() -> tuple[Any, Any]:
     return slot, ffi.buffer(ffi.addressof(slot[0], "data"), _SLOT_BYTES)
 
 
+# The two halves of a receive that waits. ask: pointer, flags, and, when all is done, the slot. A slot
+# is large: who waits has none.
+
+
+def _begin_recv(ask: list[Any], companion: Any) -> int:
+    pair = ask[2] = _some_slot()
+    rc: int = _recv(ask[0], companion, pair[0], ask[1])
+    if rc == WAIT:
+        _return_slot(pair)
+    return rc
+
+
+def _end_recv(ask: list[Any], companion: Any, give_up: bool) -> int:
+    pair = ask[2] = _some_slot()
+    rc: int = _end(companion, pair[0], ask[1], give_up)
+    if rc == WAIT:
+        _return_slot(pair)
+    return rc
+
+
+# And of a send or a poll. ask: function, pointer, message or mask, flags.
+
+
+def _begin_other(ask: tuple[Any, ...], companion: Any) -> int:
+    function, pointer, what, flags = ask
+    return int(function(pointer, companion, what, flags))
+
+
+def _end_other(ask: tuple[Any, ...], companion: Any, give_up: bool) -> int:
+    return int(_end(companion, _NULL, 0, give_up))
+
+
 class Messages:
     """The part of `Socket` that receives and sends; see there."""
 
@@ -166,26 +198,10 @@ class Messages:
             pair = _some_slot()
             rc = _recv(pointer, _NOBODY, pair[0], flags)
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-            # A slot is large: who waits has none.
             _return_slot(pair)
-
-            def begin(companion: Any) -> int:
-                nonlocal pair
-                pair = _some_slot()
-                rc: int = _recv(pointer, companion, pair[0], flags)
-                if rc == WAIT:
-                    _return_slot(pair)
-                return rc
-
-            def end(companion: Any, give_up: bool) -> int:
-                nonlocal pair
-                pair = _some_slot()
-                rc: int = _end(companion, pair[0], flags, give_up)
-                if rc == WAIT:
-                    _return_slot(pair)
-                return rc
-
-            rc = wait(begin, end, self._timeout(0, timeout))
+            ask = [pointer, flags, pair]
+            rc = wait(_begin_recv, _end_recv, ask, self._timeout(0, timeout))
+            pair = ask[2]
         slot, view = pair
         if rc >= 0:
             parts = [view[:rc]]
@@ -335,11 +351,8 @@ class Messages:
         while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
             turn()
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-            rc = wait(
-                lambda companion: lib.gzh_send_message(pointer, companion, message, flags),
-                lambda companion, give_up: _end(companion, _NULL, 0, give_up),
-                self._timeout(1, timeout),
-            )
+            ask = (lib.gzh_send_message, pointer, message, flags)
+            rc = wait(_begin_other, _end_other, ask, self._timeout(1, timeout))
         if rc < 0:
             raise _failed(rc, "send", self)
         return tracker
@@ -375,11 +388,7 @@ class Messages:
         while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD:
             turn()
         if rc == WAIT:
-            rc = wait(
-                lambda companion: lib.gzh_poll(pointer, companion, mask, 0),
-                lambda companion, give_up: _end(companion, _NULL, 0, give_up),
-                seconds,
-            )
+            rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), seconds)
             if rc == _EAGAIN:
                 return 0
         return check(rc, f"poll on {self!r}")

@@ -263,8 +263,8 @@ class Socket(Formats, OptionAttributes):
         if rc != WAIT:
             return rc
         return wait(
-            lambda companion: lib.gzh_call(pointer, companion, operation, option, data, size),
-            lambda companion, give_up: lib.gzh_end_call(companion, data, size),
+            lambda _, companion: lib.gzh_call(pointer, companion, operation, option, data, size),
+            lambda _, companion, give_up: lib.gzh_end_call(companion, data, size),
         )
 
     # ---- options ---------------------------------------------------------------------------------

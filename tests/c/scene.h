@@ -36,9 +36,8 @@ UNUSED static scene begin_scene(int type)
 
 UNUSED static void nothing_is_left(void)
 {
-    UNTIL(fake_contexts() == 0);
-    CHECK_IS(fake_sockets(), 0);
-    CHECK_IS(fake_messages(), 0);
+    UNTIL(fake_contexts() == 0 && fake_sockets() == 0);
+    UNTIL(fake_messages() == 0); /* the last to let a socket go may be the watch */
 }
 
 UNUSED static void end_scene(scene *s)

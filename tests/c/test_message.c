@@ -5,7 +5,7 @@
 static void a_message_grows_part_by_part(void)
 {
     gzh_message *m = gzh_message_new();
-    char text[16];
+    char text[32];
     CHECK(m);
     CHECK_IS(gzh_message_parts(m), 0);
     for (int i = 0; i < 100; i++) {

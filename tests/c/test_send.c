@@ -254,6 +254,39 @@ static void a_router_waits_for_its_peer_and_not_in_circles(void)
     end_scene(&s);
 }
 
+/* With poll(2) a signal that somebody has eaten cannot be seen any more, which only a socket whose
+ * POLLOUT is no promise needs (watch.c): the tests of that are for epoll. */
+#ifdef GZH_WATCH_POLL
+#define SEES_EATEN_SIGNALS false
+#else
+#define SEES_EATEN_SIGNALS true
+#endif
+
+/* Room is made between the refusal and the owner's last look, which eats the signal of it. */
+static void a_router_is_told_of_room_though_the_signal_is_eaten(void)
+{
+    scene s = begin_scene(ZMQ_ROUTER);
+    greenlet g;
+    char text[64];
+    born(&g);
+    set_option(s.socket, ZMQ_SNDHWM, 1);
+    CHECK_IS(send_now(s.socket, "A|1"), 0);
+    for (int i = 2; i < 20; i++) {
+        snprintf(text, sizeof text, "A|%d", i);
+        CHECK_IS(ask_send(&g, s.socket, text), GZH_WAIT);
+        pause_us(1000);
+        stop_at("serve: sent or refused");
+        fake_deliver(s.zmq, "A|news, of no use to the sender");
+        wait_stopped();
+        CHECK(fake_take(s.zmq, "A", text, sizeof text));
+        CHECK_IS(number_in(text), i - 1);
+        let_go();
+        CHECK_IS(wait_on(&g, GZH_WAIT), 0);
+    }
+    dies(&g);
+    end_scene(&s);
+}
+
 /* The first in the queue waits for A, the second for B, which has room. */
 static void when_the_first_sender_leaves_the_second_is_tried(void)
 {
@@ -453,8 +486,11 @@ int main(void)
     RUN(a_publisher_is_given_the_rest_before_anything_else);
     RUN(a_refusal_though_libzmq_said_it_could_send_is_tried_again);
     RUN(a_router_waits_for_its_peer_and_not_in_circles);
+    if (SEES_EATEN_SIGNALS)
+        RUN(a_router_is_told_of_room_though_the_signal_is_eaten);
     RUN(when_the_first_sender_leaves_the_second_is_tried);
-    RUN(a_blocked_router_misses_no_signal_that_others_have_eaten);
+    if (SEES_EATEN_SIGNALS)
+        RUN(a_blocked_router_misses_no_signal_that_others_have_eaten);
     RUN(many_senders_send_every_multipart_once_and_whole);
     RUN(many_senders_send_every_multipart_once_and_whole_though_parts_are_refused);
     return 0;
