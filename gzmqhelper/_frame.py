@@ -301,18 +301,34 @@ def _new_message() -> Any:
     return ffi.gc(message, lib.gzh_message_free)
 
 
+def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold: int) -> Frame:
+    """A Frame of something to be sent that is none.
+
+    Raises TypeError for what is no buffer, BufferError for one that has gaps; both name the part.
+    """
+    if part is None or isinstance(part, int):  # of which Frame() would make one
+        raise not_a_buffer(part, index)
+    try:
+        return Frame(part, track, copy or None, threshold)
+    except TypeError:
+        raise not_a_buffer(part, index) from None
+    except BufferError:
+        raise not_contiguous(index) from None
+
+
 def message_of(
-    parts: list[Any], copy: bool, track: bool, threshold: int
+    parts: list[Any], copy: bool, track: bool, threshold: int, begun: int = 0
 ) -> tuple[Any, MessageTracker | None]:
     """A C message of these parts, and the tracker of what was not copied (or None).
 
-    Raises TypeError, naming the part, for what is no buffer.
+    begun: how many of the parts were given before, and need not be tracked.
+    Raises TypeError for what is no buffer, BufferError for one that has gaps; both name the part.
     """
     message = _new_message()
     tracked: list[MessageTracker] = []
     for index, part in enumerate(parts):
         if isinstance(part, Frame):
-            if track and part.tracker is None:
+            if track and part.tracker is None and index >= begun:
                 raise ValueError("Not a tracked message: make the Frame with track=True")
             frame = part
         elif copy:
@@ -320,13 +336,12 @@ def message_of(
                 memory = ffi.from_buffer(part)
             except TypeError:
                 raise not_a_buffer(part, index) from None
+            except BufferError:
+                raise not_contiguous(index) from None
             check(lib.gzh_message_add(message, memory, len(memory)), "a message")
             continue
         else:
-            try:
-                frame = Frame(part, track=track, copy_threshold=threshold)
-            except TypeError:
-                raise not_a_buffer(part, index) from None
+            frame = frame_of(part, index, False, track, threshold)
         check(lib.gzh_message_share(message, frame._open(), 0), "a message")
         if frame.tracker is not None:
             tracked.append(frame.tracker)
@@ -341,3 +356,8 @@ def not_a_buffer(part: object, index: int | None = None) -> TypeError:
         f"{where}{shown[:32]}{'...' if len(shown) > 32 else ''} is a {type(part).__name__}, which does not "
         f"support the buffer interface{hint}"
     )
+
+
+def not_contiguous(index: int | None = None) -> BufferError:
+    where = "" if index is None else f"part {index}: "
+    return BufferError(f"{where}a buffer must be contiguous to be sent; bytes() makes such a copy of it")

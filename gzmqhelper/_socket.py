@@ -254,7 +254,7 @@ class Socket(Formats, OptionAttributes):
         data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
         data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
-        return ffi.string(data).decode()
+        return str(ffi.string(data).decode())
 
     def _call(self, operation: int, option: int, data: Any, size: Any) -> int:
         """A call of csrc/calls.h: at once, or on the companion if it may block or must queue."""

@@ -366,8 +366,12 @@ def test_a_fork_while_threads_are_inside_the_library_leaves_no_lock_held(fork):
                     push.send(b"x" * 100_000, copy=False)
                     assert waiter.get(timeout=10)
                 ctx.destroy(0)
+                running.add(get_original("_thread", "get_ident")())
 
+        running = set()
         threads = [OsThread(hammer) for _ in range(3)]
+        # libuv: a child of a fork while another thread makes its first loop hangs in uv_loop_fork.
+        assert wait_until(lambda: len(running) == len(threads), 10)
         for _ in range(8):
             gevent.sleep(0.01)
             wait_for(in_child(use_afresh))

@@ -134,6 +134,49 @@ static void many_threads_open_and_close_companions_at_once(void)
     UNTIL(living_companions() <= 5);
 }
 
+static int parked_companions(void)
+{
+    int living, parked, on_watch;
+    gzh_companion_counts(&living, &parked, &on_watch);
+    return parked;
+}
+
+static void a_companion_whose_call_was_abandoned_is_parked_when_it_gets_out(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet watcher, binder, others[4];
+    gzh_companion *again;
+    born(&watcher);
+    CHECK_IS(ask_recv(&watcher, s.socket), GZH_WAIT);
+    for (int i = 0; i < 4; i++)
+        born(&others[i]);
+    born(&binder);
+    CHECK_IS(parked_companions(), 0);
+    int number = gzh_companion_number(binder.companion), living = living_companions();
+    fake_gate(true);
+    CHECK_IS(ask_call(&binder, s.socket, GZH_BIND, "slow:x"), GZH_WAIT);
+    UNTIL(fake_at_gate() == 1);
+    CHECK_IS(gzh_companion_cancel(binder.companion), GZH_ABANDONED);
+    dies(&binder);
+    CHECK_IS(parked_companions(), 0);
+    CHECK_IS(living_companions(), living);
+    fake_gate(false);
+    UNTIL(parked_companions() == 1);
+    CHECK_IS(gzh_companion_open(&again), 0);
+    CHECK_IS(gzh_companion_number(again), number);
+    /* For all uses: nothing of the old call clings to it. */
+    binder.companion = again;
+    binder.slot = malloc(sizeof *binder.slot);
+    NOT_TOLD(&binder);
+    CHECK_IS(gzh_companion_cancel(again), 0);
+    CHECK_IS(wait_on(&binder, ask_call(&binder, s.socket, GZH_BIND, "tcp://x")), 0);
+    dies(&binder);
+    for (int i = 0; i < 4; i++)
+        dies(&others[i]);
+    dies(&watcher);
+    end_scene(&s);
+}
+
 /* ---- OS threads that end --------------------------------------------------------------------- */
 
 static struct {
@@ -310,6 +353,7 @@ int main(void)
     RUN(beyond_the_limit_a_thread_is_started_when_it_has_work);
     RUN(ten_thousand_companions_come_and_go);
     RUN(many_threads_open_and_close_companions_at_once);
+    RUN(a_companion_whose_call_was_abandoned_is_parked_when_it_gets_out);
     RUN(messages_of_a_thread_that_ended_go_to_others);
     RUN(a_thread_that_ended_inside_a_bind_leaves_no_companion_with_two_keepers);
     RUN(a_thread_that_ends_while_a_collector_closes_its_companion_is_no_trouble);
