@@ -415,6 +415,7 @@ static void run_call(gzh_request *r)
     int rc = make(s, r->mask, r->option, r->data, &r->size);
     GZH_PAUSE("call: made, not granted");
     lock(s);
+    s->blocked = false;
     bool abandoned = r->abandoned;
     if (abandoned) {
         free_data(r);

@@ -10,7 +10,7 @@
  *   --------------------------   ---------------------------------------------------------------
  *   wire, key, told_all          the owner
  *   queues, ready list, counts,
- *   owned, again, closing        Q
+ *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
  *   timeout, relaxed             written by an owner, read by anyone: atomic */
 #ifndef GZH_INSIDE_H
@@ -41,6 +41,7 @@ struct gzh_socket {
     bool told_all;
 
     bool owned, again, closing, set_linger;
+    bool blocked; /* the owner is a companion, in a blocking call */
     int linger;
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;

@@ -12,12 +12,15 @@
 #include "inside.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "watch.h"
 
-/* How often a call looks for another owner to leave before it queues: some microseconds. */
+/* How often a call looks for another owner to leave, some microseconds; and for how many nanoseconds
+ * it then lets others run, before it queues. */
 #define SPINS 30
+#define PATIENCE 1000000
 /* After so many refusals of a send that libzmq said was possible, believe the refusal. */
 #define REFUSALS 8
 
@@ -218,6 +221,7 @@ static void serve(gzh_socket *s, bool dry)
                 gzh_serve_receivers(s);
         } else {
             unlock(s);
+            GZH_PAUSE("serve: about to look");
             int events = gzh_wire_events(&s->wire);
             lock(s);
             if (events < 0) {
@@ -284,6 +288,7 @@ void gzh_release(gzh_socket *s, bool dry)
         if (call) {
             gzh_unlink(&s->calls, call);
             atomic_store(&call->state, GZH_SERVING);
+            s->blocked = true;
             gzh_companion_run(call->companion);
             return;
         }
@@ -312,6 +317,7 @@ void gzh_look_again(gzh_socket *s)
 
 int gzh_claim(gzh_socket *s)
 {
+    uint64_t end = 0;
     for (int spin = 0;; spin++) {
         lock(s);
         if (s->closing)
@@ -320,11 +326,20 @@ int gzh_claim(gzh_socket *s)
             s->owned = true;
             return 0;
         }
-        if (spin == SPINS)
-            return GZH_WAIT;
+        if (spin >= SPINS) {
+            /* One that is not in a blocking call is out in microseconds, if it has a processor:
+             * a NOBLOCK call should not say "nothing there" because it has none. */
+            uint64_t now = gzh_now_ns();
+            end = end ? end : now + PATIENCE;
+            if (s->blocked || now > end)
+                return GZH_WAIT;
+        }
         unlock(s);
-        for (int i = 0; i < 16; i++)
-            gzh_relax();
+        if (spin >= SPINS)
+            sched_yield();
+        else
+            for (int i = 0; i < 16; i++)
+                gzh_relax();
     }
 }
 

@@ -128,6 +128,7 @@ class Frame:
         self._message: Any = None
         self._bytes: _Bytes | None = None
         self._view: memoryview | None = None
+        self._pinned = False
         self.more = False
         self.tracker: MessageTracker | None = FINISHED if track else None
         if isinstance(data, str):
@@ -164,6 +165,7 @@ class Frame:
             del _pins[number]
         check(rc, "a Frame")
         self._view = view
+        self._pinned = True
         return number
 
     @classmethod
@@ -172,6 +174,7 @@ class Frame:
         frame = cls.__new__(cls)
         frame._message = ffi.gc(message, lib.gzh_message_free)
         frame._bytes = frame._view = frame.tracker = None
+        frame._pinned = False
         frame.more = more
         return frame
 
@@ -194,13 +197,18 @@ class Frame:
             # The view holds `data`, and that the message, whose memory it is.
             held = ffi.gc(ffi.cast("char *", data), lambda _, message=message: None)
             self._view = memoryview(ffi.buffer(held, lib.gzh_message_size(message, 0)))
+            self._bytes = None  # from now on they may be written to
         return self._view
 
     @property
     def bytes(self) -> _Bytes:
-        """The bytes, copied once."""
-        if self._bytes is None:
-            self._bytes = self.buffer.tobytes()
+        """The bytes, copied; once, unless `buffer` was asked for too."""
+        if self._bytes is not None:
+            return self._bytes
+        if self._view is not None:
+            return self._view.tobytes()
+        message = self._open()
+        self._bytes = ffi.buffer(lib.gzh_message_data(message, 0), lib.gzh_message_size(message, 0))[:]
         return self._bytes
 
     def __bytes__(self) -> _Bytes:
@@ -254,12 +262,14 @@ class Frame:
         return self.get(option)
 
     def copy(self) -> Frame:
-        """Another Frame of the same bytes, which are shared, not copied (zmq_msg_copy)."""
+        """Another Frame of the same bytes, which are shared if they are many (zmq_msg_copy)."""
         message = _new_message()
         check(lib.gzh_message_share(message, self._open(), 0), "a copy of a Frame")
         other = Frame.__new__(Frame)
         other._message = message
-        other._bytes, other._view, other.tracker = self._bytes, self._view, self.tracker
+        # (A view of libzmq's own memory is of this message's, and of no other.)
+        other._view = self._view if self._pinned else None
+        other._pinned, other._bytes, other.tracker = self._pinned, self._bytes, self.tracker
         other.more = self.more
         return other
 

@@ -253,7 +253,10 @@ _ready = -1  # a descriptor that is always readable
 def _ready_descriptor() -> int:
     global _ready
     if _ready == -1:
-        _ready, other = os.pipe()
+        try:
+            _ready, other = os.pipe()
+        except OSError as e:
+            raise errors.error(e.errno or 0, "a descriptor to yield with") from None
         os.write(other, b"\0")
         os.close(other)
     return _ready
@@ -271,10 +274,10 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
     turned = True
 
     def enter(self, hub: Any) -> None:
-        self.hub, self.turned = hub, True
-        self._check = hub.loop.check(ref=False)
         self._io = hub.loop.io(_ready_descriptor(), 1)
+        self._check = hub.loop.check(ref=False)
         self._line: deque[Waiter[None]] = deque()
+        self.hub, self.turned = hub, True
 
     def begin(self) -> None:
         if self.turned:

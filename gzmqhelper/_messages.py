@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, overload
 from weakref import WeakKeyDictionary
 
 from . import errors
-from ._frame import COPY_THRESHOLD, Frame, MessageTracker, message_of, not_a_buffer
+from ._frame import COPY_THRESHOLD, Frame, MessageTracker, frame_of, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, turn, wait
 from ._native import ffi, lib
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -254,28 +254,34 @@ class Messages:
         helper.unread[self] = parts
         self._partial.add(id(helper))
 
-    def _begin_or_go_on(self, part: Any, flags: int, copy: bool, timeout: float | None) -> None:
+    def _begin_or_go_on(
+        self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None
+    ) -> MessageTracker | None:
         """Take a part of a message that is not its last. The first one waits until there is room."""
         if not isinstance(part, Frame):
-            try:
-                # As the caller may change it before the message goes.
-                part = bytes(memoryview(part)) if copy else Frame(part)
-            except TypeError:
-                raise not_a_buffer(part) from None
+            # Copied now, as the caller may change it before the message goes.
+            part = frame_of(part, None, copy, track and not copy, self.copy_threshold)
+        elif track and part.tracker is None:
+            raise ValueError("Not a tracked message: make the Frame with track=True")
+        else:
+            part = part.copy()  # as the caller may close it
         helper = current()
         if self not in helper.unsent:
-            if self.type in _RECEIVE_ONLY:
+            never = self.type in _RECEIVE_ONLY
+            asked = not never and self.type not in _NOT_ASKED
+            at_once = flags & NOBLOCK or (timeout is not None and timeout <= 0)
+            # One that is closed says so here, whatever its type.
+            ready = self._poll(0 if at_once or not asked else self._timeout(1, timeout), POLLOUT)
+            if never:
                 raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
-            if self.type not in _NOT_ASKED:
-                at_once = flags & NOBLOCK or (timeout is not None and timeout <= 0)
-                limit = 0 if at_once else self._timeout(1, timeout)
-                if not self._poll(limit, POLLOUT):
-                    raise errors.error(Errno.EAGAIN, f"send on {self!r}")
+            if asked and not ready:
+                raise errors.error(Errno.EAGAIN, f"send on {self!r}")
             helper.unsent[self] = []
             self._partial.add(id(helper))
         elif self._closed:
             raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
         helper.unsent[self].append(part)
+        return part.tracker if track else None
 
     # ---- sending ---------------------------------------------------------------------------------
 
@@ -304,9 +310,8 @@ class Messages:
         if routing_id is not None or group is not None:
             raise errors.error(Errno.ENOTSUP, "routing_id and group are for draft sockets")
         if flags & SNDMORE:
-            self._begin_or_go_on(data, flags, copy, timeout)
-            return None
-        return self._send_parts([*self._take_unsent(), data], flags, copy, track, timeout)
+            return self._begin_or_go_on(data, flags, copy, track, timeout)
+        return self._send_parts([data], flags, copy, track, timeout)
 
     def send_multipart(
         self,
@@ -321,25 +326,27 @@ class Messages:
 
         Raises TypeError, which names the part, for what is no buffer, before any is sent.
         """
+        if type(msg_parts) is not list:
+            msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
         if flags < _MORE and copy and timeout is None and not self._partial:
             try:
-                data = b"".join(msg_parts)
                 sizes = list(map(len, msg_parts))
-            except TypeError:
+                total = sum(sizes)
+                # Of large ones this would be a copy too many.
+                data = b"".join(msg_parts) if total <= _SLOT_BYTES else b""
+            except (TypeError, BufferError):
                 pass  # Frames, or an error for below to explain
             else:
                 # (An item of a memoryview may have more bytes than one: then len is not its size.)
-                if len(data) <= _SLOT_BYTES and sizes and sum(sizes) == len(data):
+                if sizes and total == len(data):
                     if not lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags):
                         return None
-        parts = list(msg_parts)
-        if not parts:
+        if not msg_parts:
             raise ValueError("a message has at least one part")
         if flags & SNDMORE:
-            for part in parts:
-                self._begin_or_go_on(part, flags, copy, timeout)
-            return None
-        return self._send_parts([*self._take_unsent(), *parts], flags, copy, track, timeout)
+            trackers = [self._begin_or_go_on(part, flags, copy, track, timeout) for part in msg_parts]
+            return trackers[-1]
+        return self._send_parts(msg_parts, flags, copy, track, timeout)
 
     def _send_parts(
         self, parts: list[Any], flags: int, copy: bool, track: bool, timeout: float | None
@@ -347,7 +354,9 @@ class Messages:
         pointer = self._ptr
         if timeout is not None and timeout <= 0:
             flags |= NOBLOCK
-        message, tracker = message_of(parts, copy, track, self.copy_threshold)
+        if begun := self._take_unsent():
+            parts = [*begun, *parts]
+        message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
         while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
             turn()
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):

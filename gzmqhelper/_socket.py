@@ -112,6 +112,8 @@ class Socket(Formats, OptionAttributes):
             self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")
+        elif not hasattr(ctx_or_socket, "_open_socket"):
+            raise TypeError(f"a Socket needs a Context, got {type(ctx_or_socket).__name__}")
         else:
             self.context = ctx_or_socket
             self._ptr = ctx_or_socket._open_socket(socket_type)
@@ -342,6 +344,8 @@ class Socket(Formats, OptionAttributes):
     def __setattr__(self, name: str, value: Any) -> None:
         if name.lower() in ("subscribe", "unsubscribe") and name not in self.__dict__:
             getattr(self, name.lower())(value)  # an option too, though a method has its name
+        elif name == "type" and name in self.__dict__:
+            self.set(SocketOption.TYPE, value)  # which says that it can only be read
         else:
             super().__setattr__(name, value)
 

@@ -52,22 +52,32 @@ def waiting(call, *args, **kwargs):
     return outcome
 
 
-class OsThread:
-    """A thread of the system, with a hub of its own if the function needs one. Patched or not."""
+# Under patch_all, threads that make their hubs at the same time wait for each other for ever, in gevent:
+# a hub is made with imports, and the import lock needs a hub.
+_one_by_one = get_original("_thread", "allocate_lock")()
 
-    def __init__(self, function, *args):
+
+class OsThread:
+    """A thread of the system with a hub of its own. Patched or not."""
+
+    def __init__(self, function, *args, tidy=True):
         self.result = self.error = None
         self.done = False
+        self._tidy = tidy
         self._function, self._args = function, args
+        gevent.get_hub()
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def _run(self):
         try:
+            with _one_by_one:
+                gevent.get_hub()
             self.result = self._function(*self._args)
         except BaseException as e:
             self.error = e
         finally:
-            gevent.get_hub().destroy(destroy_loop=True)
+            if self._tidy:
+                gevent.get_hub().destroy(destroy_loop=True)
             self.done = True
 
     def join(self, seconds=10):

@@ -135,7 +135,7 @@ def test_an_os_thread_that_ends_leaves_its_greenlets_messages_to_others(sockets,
         gevent.sleep(0.01)  # they wait; and then this thread ends
 
     for _ in range(10):
-        OsThread(wait_and_end).join()
+        OsThread(wait_and_end, tidy=False).join()
         reader = waiting(pull.recv)
         push.send(b"for the living")
         assert reader.join().result == b"for the living"

@@ -45,7 +45,7 @@ static int fail(int error)
 /* ---- controls for all ----------------------------------------------------------------------- */
 
 static atomic_int throttle = 1, socket_error, sockets, contexts, messages, at_gate;
-static atomic_bool jittery;
+static atomic_bool jittery, reaps_at_once;
 static pthread_mutex_t gate_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_cond = PTHREAD_COND_INITIALIZER;
 static bool gate_shut;
@@ -63,6 +63,11 @@ void fake_throttle(int every)
 void fake_jitter(bool on)
 {
     atomic_store(&jittery, on);
+}
+
+void fake_reap_at_once(bool at_once)
+{
+    atomic_store(&reaps_at_once, at_once);
 }
 
 void fake_fail_socket(int error)
@@ -410,6 +415,7 @@ struct context {
     pthread_cond_t cond;
     bool shut, terminating;
     fake_socket *open;
+    int unreaped; /* a descriptor, or -1 */
     int io_threads, max_sockets;
     context *next;
 };
@@ -627,8 +633,16 @@ void *zmq_socket(void *zmq, int type)
     return s;
 }
 
-/* Closes the descriptor at once, though libzmq's reaper does it later: then the number of one that
- * is still watched is reused the sooner. */
+/* Context's mutex held: `fd` is the next to be reaped, -1 for none. */
+static void reap(context *c, int fd)
+{
+    if (c->unreaped != -1)
+        close(c->unreaped);
+    c->unreaped = fd;
+    if (atomic_load(&reaps_at_once) && fd != -1)
+        reap(c, -1);
+}
+
 int zmq_close(void *zmq)
 {
     fake_socket *s = enter(zmq, "zmq_close");
@@ -639,7 +653,9 @@ int zmq_close(void *zmq)
     s->commands = NULL;
     free_all(&s->out);
     s->out_count = 0;
-    close(s->fd);
+    uint64_t one = 1;
+    if (write(s->fd, &one, sizeof one) != sizeof one)
+        misuse("zmq_close", "somebody else has closed or filled the descriptor");
     pthread_mutex_unlock(&s->mutex);
     while (left) {
         command *next = left->next;
@@ -659,6 +675,7 @@ int zmq_close(void *zmq)
     while (*at != s)
         at = &(*at)->next_open;
     *at = s->next_open;
+    reap(c, s->fd);
     pthread_cond_broadcast(&c->cond);
     pthread_mutex_unlock(&c->mutex);
     return 0;
@@ -940,6 +957,7 @@ void *zmq_ctx_new(void)
     if (!c)
         return NULL;
     c->process = getpid();
+    c->unreaped = -1;
     c->io_threads = 1;
     c->max_sockets = 1023;
     pthread_mutex_init(&c->mutex, NULL);
@@ -981,6 +999,7 @@ int zmq_ctx_term(void *zmq)
     c->terminating = true;
     while (c->open)
         pthread_cond_wait(&c->cond, &c->mutex);
+    reap(c, -1);
     atomic_store(&c->magic, ENDED);
     pthread_mutex_unlock(&c->mutex);
     atomic_fetch_sub(&contexts, 1);
@@ -992,6 +1011,9 @@ int zmq_ctx_set(void *zmq, int option, int value)
     context *c = living(zmq, "zmq_ctx_set");
     if (option != ZMQ_IO_THREADS && option != ZMQ_MAX_SOCKETS)
         return fail(EINVAL);
+    if (value == FAKE_SLOW_VALUE)
+        wait_at_gate();
+    living(zmq, "zmq_ctx_set (coming out again)");
     pthread_mutex_lock(&c->mutex);
     *(option == ZMQ_IO_THREADS ? &c->io_threads : &c->max_sockets) = value;
     pthread_mutex_unlock(&c->mutex);

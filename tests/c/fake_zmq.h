@@ -48,6 +48,12 @@ void fake_gate(bool shut);
 int fake_at_gate(void);
 /* A call is inside this socket now. */
 bool fake_is_inside(void *zmq);
+/* zmq_ctx_set of this value stays inside too. */
+#define FAKE_SLOW_VALUE 4711
+/* libzmq's reaper signals a socket's descriptor once more after zmq_close, and closes it later (here:
+ * when the next socket of its context is closed, or the context ends), unless it is told to do it
+ * in zmq_close: then the number is used again the sooner. */
+void fake_reap_at_once(bool at_once);
 /* zmq_socket fails like this the next time. */
 void fake_fail_socket(int error);
 

@@ -247,7 +247,7 @@ UNUSED static int living_companions(void)
 /* ---- pause points --------------------------------------------------------------------------- */
 
 static _Atomic(const char *) stop_place;
-static atomic_int stopped;
+static atomic_int stops, goes;
 static atomic_bool shaking;
 
 /* The first thread that comes by stays there until let_go. */
@@ -257,9 +257,8 @@ static void on_pause(const char *place)
     const char *wanted = atomic_load(&stop_place);
     if (wanted && !strcmp(wanted, place) &&
         atomic_compare_exchange_strong(&stop_place, &wanted, NULL)) {
-        atomic_store(&stopped, 1);
-        UNTIL(atomic_load(&stopped) == 2);
-        atomic_store(&stopped, 0);
+        int ticket = atomic_fetch_add(&stops, 1) + 1;
+        UNTIL(atomic_load(&goes) >= ticket);
     } else if (atomic_load_explicit(&shaking, memory_order_relaxed)) {
         if (!state)
             state = (unsigned)(uintptr_t)&state;
@@ -273,15 +272,19 @@ UNUSED static void stop_at(const char *place)
     atomic_store(&stop_place, place);
 }
 
+UNUSED static bool is_stopped(void)
+{
+    return atomic_load(&stops) > atomic_load(&goes);
+}
+
 UNUSED static void wait_stopped(void)
 {
-    UNTIL(atomic_load(&stopped) == 1);
+    UNTIL(is_stopped());
 }
 
 UNUSED static void let_go(void)
 {
-    atomic_store(&stopped, 2);
-    UNTIL(atomic_load(&stopped) == 0);
+    atomic_store(&goes, atomic_load(&stops));
 }
 
 /* At every pause point, now and then, some time passes. */

@@ -251,9 +251,9 @@ static void a_thread_that_ended_inside_a_bind_leaves_no_companion_with_two_keepe
     ghost.s = &s;
     fake_gate(true);
     join(start(binds_and_ends, &late));
-    fake_gate(false);
     for (int i = 0; i < 6; i++)
-        born(&others[i]); /* empties the park, as far as there is one */
+        born(&others[i]); /* empties the park, so that there would be room for it */
+    fake_gate(false);
     UNTIL(fake_at_gate() == 0);
     pause_us(2000);
     greenlet suspects[6];

@@ -88,6 +88,33 @@ static void all_who_wait_are_told_of_the_term(void)
     end_scene(&s);
 }
 
+static void *sets_slowly(void *context)
+{
+    CHECK_IS(gzh_context_set(context, ZMQ_MAX_SOCKETS, FAKE_SLOW_VALUE), 0);
+    return NULL;
+}
+
+static void a_term_waits_for_calls_that_are_inside_with_the_context(void)
+{
+    gzh_context *c;
+    greenlet g;
+    CHECK_IS(gzh_context_new(1, &c), 0);
+    void *zmq_context = gzh_context_underlying(c);
+    born_free(&g);
+    fake_gate(true);
+    pthread_t thread = start(sets_slowly, c);
+    UNTIL(fake_at_gate() == 1);
+    CHECK_IS(gzh_context_term(c, g.companion), GZH_WAIT);
+    NOT_TOLD(&g);
+    CHECK(!fake_is_terminating(zmq_context));
+    fake_gate(false);
+    join(thread);
+    CHECK_IS(end_term(&g), 0);
+    gzh_context_drop(c);
+    dies(&g);
+    nothing_is_left();
+}
+
 static void a_message_that_was_granted_before_the_term_is_received(void)
 {
     scene s = begin_scene(ZMQ_PULL);
@@ -313,6 +340,7 @@ int main(void)
     begin();
     RUN(a_context_without_sockets_ends_at_once);
     RUN(all_who_wait_are_told_of_the_term);
+    RUN(a_term_waits_for_calls_that_are_inside_with_the_context);
     RUN(a_message_that_was_granted_before_the_term_is_received);
     RUN(one_term_is_in_flight_and_later_ones_join_it);
     RUN(an_abandoned_term_goes_on_and_others_may_wait_for_it);

@@ -45,6 +45,8 @@ static void all_works(void)
 
 static pid_t fork_child(void)
 {
+    if (!MAY_FORK_AT_ANY_TIME)
+        pause_us(20000); /* until the others rest */
     fflush(NULL);
     pid_t pid = fork();
     CHECK(pid != -1);

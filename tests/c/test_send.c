@@ -314,6 +314,34 @@ static void when_the_first_sender_leaves_the_second_is_tried(void)
     }
 }
 
+/* The owner has given up on the queue, and is about to look for the last time, when its first goes. */
+static void a_sender_behind_one_that_leaves_is_tried_though_the_owner_has_given_up(void)
+{
+    scene s = begin_scene(ZMQ_ROUTER);
+    greenlet a, b;
+    char text[64];
+    born(&a);
+    born(&b);
+    set_option(s.socket, ZMQ_SNDHWM, 1);
+    CHECK_IS(send_now(s.socket, "A|1"), 0);
+    CHECK_IS(ask_send(&a, s.socket, "A|2"), GZH_WAIT);
+    CHECK_IS(ask_send(&b, s.socket, "B|1"), GZH_WAIT);
+    pause_us(2000);
+    stop_at("serve: sent or refused");
+    fake_deliver(s.zmq, "A|news, of no use to the sender");
+    wait_stopped();
+    stop_at("serve: about to look");
+    let_go();
+    wait_stopped();
+    CHECK_IS(gzh_companion_cancel(a.companion), 0);
+    let_go();
+    CHECK_IS(wait_on(&b, GZH_WAIT), 0);
+    CHECK(fake_take(s.zmq, "B", text, sizeof text));
+    dies(&a);
+    dies(&b);
+    end_scene(&s);
+}
+
 /* Others look at the socket all the time and eat its signals, which POLLOUT does not remember. */
 static struct {
     gzh_socket *socket;
@@ -489,6 +517,7 @@ int main(void)
     if (SEES_EATEN_SIGNALS)
         RUN(a_router_is_told_of_room_though_the_signal_is_eaten);
     RUN(when_the_first_sender_leaves_the_second_is_tried);
+    RUN(a_sender_behind_one_that_leaves_is_tried_though_the_owner_has_given_up);
     if (SEES_EATEN_SIGNALS)
         RUN(a_blocked_router_misses_no_signal_that_others_have_eaten);
     RUN(many_senders_send_every_multipart_once_and_whole);
