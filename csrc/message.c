@@ -27,13 +27,13 @@ void gzh_message_init(gzh_message *m)
 {
     m->next = NULL;
     m->part = m->few;
-    m->count = m->first = 0;
+    m->count = 0;
     m->room = GZH_INLINE_PARTS;
 }
 
 void gzh_message_clear(gzh_message *m)
 {
-    for (int i = m->first; i < m->count; i++)
+    for (int i = 0; i < m->count; i++)
         zmq_msg_close(&m->part[i]);
     if (m->part != m->few)
         free(m->part);
@@ -72,9 +72,8 @@ gzh_message *gzh_message_keep(gzh_message *source)
         m->part = source->part;
         m->room = source->room;
     } else
-        for (int i = source->first; i < source->count; i++)
+        for (int i = 0; i < source->count; i++)
             move(&m->part[i], &source->part[i]);
-    m->first = source->first;
     m->count = source->count;
     gzh_message_init(source);
     return m;
@@ -87,7 +86,7 @@ zmq_msg_t *gzh_message_place(gzh_message *m)
         zmq_msg_t *more = malloc(sizeof *more * (size_t)m->room * 2);
         if (!more)
             return NULL;
-        for (int i = m->first; i < m->count; i++)
+        for (int i = 0; i < m->count; i++)
             move(&more[i], &m->part[i]);
         if (m->part != m->few)
             free(m->part);

@@ -16,9 +16,9 @@ typedef struct gzh_message gzh_message;
 #define GZH_INLINE_PARTS 4
 
 struct gzh_message {
-    gzh_message *next;      /* in a socket's ready list, under its queue mutex */
-    zmq_msg_t *part;        /* the array below, or a larger one */
-    int count, room, first; /* parts [first, count) are initialised; first moves when some are sent */
+    gzh_message *next; /* in a socket's ready list, under its queue mutex */
+    zmq_msg_t *part;   /* the array below, or a larger one */
+    int count, room;   /* so many parts are initialised; so many fit */
     zmq_msg_t few[GZH_INLINE_PARTS];
 };
 

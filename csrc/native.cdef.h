@@ -46,7 +46,7 @@ int gzh_curve_public(char *public_key, const char *secret_key);
 
 /* socket.h */
 int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
-void *gzh_socket_underlying(const gzh_socket *socket);
+void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_send(gzh_socket *socket, const char *data, size_t size, int flags);

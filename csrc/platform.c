@@ -181,17 +181,21 @@ void gzh_pipe_close(gzh_pipe *pipe)
     pipe->read_fd = pipe->write_fd = -1;
 }
 
+static int put_behind(int fresh, int fd)
+{
+    /* (Nothing else runs in a child that was just forked, so close-on-exec may come a step later.) */
+    return dup2(fresh, fd) == -1 || fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 ? errno : 0;
+}
+
 int gzh_pipe_renew(gzh_pipe *pipe)
 {
     gzh_pipe fresh = {-1, -1};
     int error = gzh_pipe_open(&fresh);
     if (error)
         return error;
-    /* dup2 would drop close-on-exec. */
-    if (dup3(fresh.read_fd, pipe->read_fd, O_CLOEXEC) == -1)
-        error = errno;
-    if (pipe->write_fd != pipe->read_fd && dup3(fresh.write_fd, pipe->write_fd, O_CLOEXEC) == -1)
-        error = errno;
+    error = put_behind(fresh.read_fd, pipe->read_fd);
+    if (!error && pipe->write_fd != pipe->read_fd)
+        error = put_behind(fresh.write_fd, pipe->write_fd);
     gzh_pipe_close(&fresh);
     return error;
 }

@@ -129,7 +129,7 @@ int gzh_visible(const gzh_socket *s, int events)
 
 bool gzh_serve_receivers(gzh_socket *s)
 {
-    while (s->receivers.head && !s->closing) {
+    while (s->receivers.head && !s->closing && !s->calls.head) {
         gzh_message m, *kept = NULL;
         gzh_message_init(&m);
         unlock(s);
@@ -168,7 +168,7 @@ int gzh_in_step(gzh_socket *s)
 
 static bool serve_senders(gzh_socket *s)
 {
-    while (s->senders.head && !s->closing) {
+    while (s->senders.head && !s->closing && !s->calls.head) {
         gzh_request *r = s->senders.head;
         if (gzh_in_step(s) < 0) {
             gzh_unlink(&s->senders, r);
@@ -204,12 +204,13 @@ void gzh_serve_pollers(gzh_socket *s, int events)
     }
 }
 
-/* `dry`: the last call was a receive, and there was nothing. */
+/* `dry`: the last call was a receive, and there was nothing.  Stops for a close and for a call, which
+ * would else wait as long as a flood lasts; gzh_release() comes back. */
 static void serve(gzh_socket *s, bool dry)
 {
     int refusals = 0;
     dry = dry && !s->again; /* or there was news since */
-    while (anybody_waits(s) && !s->closing) {
+    while (anybody_waits(s) && !s->closing && !s->calls.head) {
         /* A signal; or somebody who found an owner was not tried yet, and its EFSM no event would
          * show; or the first sender has gone: in each case all that was refused is open again. */
         bool news = s->again;
@@ -262,16 +263,13 @@ static void serve(gzh_socket *s, bool dry)
 static void finish_close(gzh_socket *s)
 {
     void *zmq = s->wire.zmq;
-    gzh_message *rest = s->wire.rest;
     uint64_t key = s->key;
     fail_all(s, -ENOTSOCK);
     s->wire.zmq = NULL;
-    s->wire.rest = NULL;
     s->key = 0;
     unlock(s);
     if (key)
         gzh_watch_remove(key, s->fd);
-    gzh_message_free(rest);
     if (!s->shadow) {
         if (s->set_linger)
             zmq_setsockopt(zmq, ZMQ_LINGER, &s->linger, sizeof s->linger);
@@ -401,9 +399,12 @@ int gzh_socket_wrap(void *zmq, bool shadow, gzh_socket **out)
     return 0;
 }
 
-void *gzh_socket_underlying(const gzh_socket *s)
+void *gzh_socket_underlying(gzh_socket *s)
 {
-    return s->wire.zmq;
+    lock(s);
+    void *zmq = s->wire.zmq;
+    unlock(s);
+    return zmq;
 }
 
 int gzh_socket_timeout(const gzh_socket *s, int direction)

@@ -5,9 +5,6 @@
 
 #include <errno.h>
 
-/* What put() says when libzmq has taken some parts of a message and will take the others. */
-#define PARTIAL (-1)
-
 int gzh_wire_get(gzh_wire *w, gzh_message *m)
 {
     zmq_msg_t *part;
@@ -39,18 +36,11 @@ static int send_part(gzh_wire *w, zmq_msg_t *part, bool more)
     return rc == -1 ? errno : 0;
 }
 
-/* The parts before `index` went, this one was refused: what becomes of the message? */
+/* The parts before `index` went, this one was refused: its peer has gone, and taken the beginning
+ * with it.  (A full queue is no reason here: libzmq counts whole messages.)  libzmq drops what
+ * follows, up to the end of this message.  Let it, then begin again with part one. */
 static int refused_midway(gzh_wire *w, gzh_message *m, int index)
 {
-    if (w->type == ZMQ_XPUB || w->type == ZMQ_PUB) {
-        /* The subscribers' pipes hold the beginning; nothing else may be sent before the end. */
-        for (int i = m->first; i < index; i++)
-            zmq_msg_close(&m->part[i]);
-        m->first = index;
-        return PARTIAL;
-    }
-    /* The peer went away and took the beginning with it; libzmq drops what follows up to the end
-     * of this message.  Let it, then begin again with part one. */
     if (w->type != ZMQ_PAIR)
         for (int i = index + 1; i < m->count; i++) {
             zmq_msg_t nothing;
@@ -62,47 +52,25 @@ static int refused_midway(gzh_wire *w, gzh_message *m, int index)
     return w->type == ZMQ_REQ ? 0 : EAGAIN;
 }
 
-/* Send all of it: 0, and it is empty; an errno, and it is whole; or PARTIAL. */
-static int put(gzh_wire *w, gzh_message *m)
+int gzh_wire_put(gzh_wire *w, gzh_message *m)
 {
     int error = 0;
-    bool begun = m->first > 0;
-    if (!begun && m->count == 1)
+    if (m->count == 1)
         error = send_part(w, &m->part[0], false);
     else
-        for (int i = m->first; i < m->count && !error; i++) {
+        for (int i = 0; i < m->count && !error; i++) {
             zmq_msg_t copy; /* shares the data; the part is kept, to begin again */
             zmq_msg_init(&copy);
             GZH_MUST(zmq_msg_copy(&copy, &m->part[i]) == 0 ? 0 : errno);
             error = send_part(w, &copy, i + 1 < m->count);
             zmq_msg_close(&copy);
-            if (error == EAGAIN && (begun || i > m->first)) {
+            if (error == EAGAIN && i > 0) {
                 error = refused_midway(w, m, i);
                 break; /* also where that says it was sent */
             }
         }
     if (!error)
         gzh_message_clear(m);
-    return error;
-}
-
-/* First what was begun, then this. */
-int gzh_wire_put(gzh_wire *w, gzh_message *m)
-{
-    if (w->rest) {
-        int error = put(w, w->rest);
-        if (error)
-            return error == PARTIAL ? EAGAIN : error;
-        gzh_message_free(w->rest);
-        w->rest = NULL;
-    }
-    int error = put(w, m);
-    if (error == PARTIAL) {
-        w->rest = gzh_message_keep(m); /* its sender is done: it will arrive, whole */
-        if (!w->rest)
-            gzh_panic(__FILE__, __LINE__, "the rest of a message", ENOMEM);
-        error = 0;
-    }
     return error;
 }
 

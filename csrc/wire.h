@@ -8,9 +8,8 @@
 #include "message.h"
 
 typedef struct {
-    void *zmq;         /* libzmq's socket; NULL once it is closed */
+    void *zmq; /* libzmq's socket; NULL once it is closed */
     int type;
-    gzh_message *rest; /* of a message that libzmq has begun to take, and must be given */
 } gzh_wire;
 
 /* zmq_msg_recv: a whole message into an empty one.  0 or an errno; EAGAIN has drained libzmq's

@@ -249,6 +249,8 @@ class Frame:
             if option == MORE:
                 return int(self.more)
             return check(lib.gzh_message_get(self._open(), option), f"message option {option}")
+        if not isinstance(option, str):
+            raise TypeError(f"message property: expected int or str, got {type(option).__name__}")
         text = lib.gzh_message_text(self._open(), option.encode())
         if text == ffi.NULL:
             raise errors.error(Errno.EINVAL, f"message property {option!r}")

@@ -35,6 +35,8 @@ def zmq_version() -> str:
 
 def has(capability: str) -> bool:
     """Whether libzmq was built with "ipc", "curve", "draft", ... (zmq_has)."""
+    if not isinstance(capability, str):
+        raise TypeError(f"has: expected str, got {type(capability).__name__}")
     return bool(lib.gzh_has(ffi.from_buffer(capability.encode() + b"\0")))
 
 
@@ -47,6 +49,8 @@ def curve_keypair() -> tuple[bytes, bytes]:
 
 def curve_public(secret_key: bytes) -> bytes:
     """The public key of a secret one, 40 bytes of Z85 each. Raises `ZMQError`, EINVAL, ENOTSUP."""
+    if not isinstance(secret_key, bytes):
+        raise TypeError(f"curve_public: expected bytes, got {type(secret_key).__name__}")
     if len(secret_key) != 40:
         raise ValueError(f"a secret key has 40 bytes of Z85, not {len(secret_key)}")
     public = ffi.new("char[41]")

@@ -182,12 +182,13 @@ class Socket(Formats, OptionAttributes):
         """
         if self._closed:
             return
+        milliseconds = _NULL if linger is None else ffi.new("int *", linger)
         self._closed = True
         self._partial.clear()  # what was received of a message and not taken goes too
         if self._shadow_obj is not None:
             return
         self.context._rm_socket(self)
-        lib.gzh_socket_close(self._ptr, _NULL if linger is None else ffi.new("int *", linger))
+        lib.gzh_socket_close(self._ptr, milliseconds)
 
     # ---- endpoints -------------------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class Socket(Formats, OptionAttributes):
     def _endpoint(self, operation: int, name: str, addr: str | bytes) -> str:
         """Make the call; returns the endpoint, of a bind as LAST_ENDPOINT has it."""
         if isinstance(addr, str):
-            raw = addr.encode()
+            raw = addr.encode(errors="surrogateescape")  # as the names of files are
         elif isinstance(addr, bytes):
             raw = addr
         else:
@@ -256,7 +257,7 @@ class Socket(Formats, OptionAttributes):
         data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
         data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
-        return str(ffi.string(data).decode())
+        return str(ffi.string(data).decode(errors="surrogateescape"))
 
     def _call(self, operation: int, option: int, data: Any, size: Any) -> int:
         """A call of csrc/calls.h: at once, or on the companion if it may block or must queue."""

@@ -6,7 +6,7 @@ import weakref
 
 import gevent
 import pytest
-from support import resident_kb, run, wait_until
+from support import resident_kb, run
 
 import gzmqhelper as zmq
 from gzmqhelper import _frame
@@ -302,8 +302,9 @@ def test_a_thousand_large_messages_leave_no_memory_behind(pair):
     traffic(20)
     gc.collect()
     before = resident_kb()
+    pins = len(_frame._pins)
     traffic(300)
-    assert len(_frame._pins) < 5
+    assert len(_frame._pins) < pins + 5
     assert resident_kb() - before < 50_000
 
 
@@ -476,6 +477,7 @@ def test_a_message_that_is_dropped_unsent_is_done(sockets):
 
 def test_a_send_that_raised_again_holds_no_memory(sockets):
     push = sockets(zmq.PUSH)
+    others = set(_frame._pins)
     frame = zmq.Frame(bytes(LARGE), track=True)
     for call in (
         lambda: push.send(frame, zmq.NOBLOCK),
@@ -486,8 +488,8 @@ def test_a_send_that_raised_again_holds_no_memory(sockets):
             call()
     assert not frame.tracker.done
     frame.close()
-    assert frame.tracker is None or frame.tracker.done
-    assert wait_until(lambda: zmq.MessageTracker().done and not _frame._pins)
+    assert frame.tracker.done  # which also lets go of what else is done
+    assert set(_frame._pins) <= others
 
 
 def test_a_frame_without_a_tracker_cannot_be_tracked(pair):

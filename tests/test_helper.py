@@ -1,395 +1,316 @@
-"""helper(), and who may wait: each greenlet has its companion, and the hub's own greenlet none."""
+"""A greenlet's helper: had early, nested, given back, and handed on to the next greenlet."""
 
 import gc
+import re
 
 import gevent
 import pytest
-from gevent.exceptions import BlockingSwitchOutError
-from life import OsThread, Outcome, waiting
+from crowd import in_threads
 from support import run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _helper
+from gzmqhelper._native import ffi, lib
 
 
-def in_greenlet(call, *args):
-    """What a call returns that is made in a new greenlet, which ends then."""
-    outcome = Outcome(call, *args).join()
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.result
+def living_and_parked():
+    living, parked, on_watch = ffi.new("int *"), ffi.new("int *"), ffi.new("int *")
+    lib.gzh_companion_counts(living, parked, on_watch)
+    return living[0], parked[0]
 
 
-# ---- helper() --------------------------------------------------------------------------------------
+def in_greenlet(call):
+    return gevent.spawn(call).get(timeout=5)
 
 
-def test_a_helper_gives_the_greenlet_its_companion_at_once():
-    def use():
-        assert zmq.Helper.current() is None
-        with zmq.helper() as mine:
-            assert zmq.Helper.current() is mine
-            assert mine.number >= 1
-            return repr(mine) == f"<Helper, companion {mine.number}>"
-
-    assert in_greenlet(use)
+def test_a_greenlet_has_no_helper_before_it_needs_one():
+    assert in_greenlet(zmq.Helper.current) is None
 
 
-def test_nested_helpers_of_a_greenlet_are_one():
-    def use():
+def test_a_call_that_need_not_wait_starts_no_companion(sockets):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+
+    def busy():
+        left.send(b"x")
+        right.recv()
+        right.poll(0)
+        with pytest.raises(zmq.Again):
+            right.recv(zmq.NOBLOCK)
+        helper = zmq.Helper.current()
+        return helper is None or helper.number is None
+
+    assert in_greenlet(busy)
+
+
+def test_the_first_wait_brings_a_helper_which_stays(sockets):
+    pull = sockets(zmq.PULL)
+
+    def wait_twice():
+        numbers = []
+        for _ in range(2):
+            with pytest.raises(zmq.Again):
+                pull.recv(timeout=0.01)
+            numbers.append(zmq.Helper.current().number)
+        return numbers
+
+    first, second = in_greenlet(wait_twice)
+    assert first == second >= 1
+
+
+def test_with_gives_it_at_once_and_takes_it_back():
+    def work():
+        with zmq.helper() as helper:
+            assert type(helper) is zmq.Helper
+            assert zmq.Helper.current() is helper
+            assert helper.number >= 1
+        return helper.number
+
+    assert in_greenlet(work) is None
+
+
+def test_within_another_it_is_the_same_one_and_the_outermost_gives_it_back(sockets):
+    pull = sockets(zmq.PULL)
+
+    def work():
         with zmq.helper() as outer:
             number = outer.number
-            with zmq.helper() as inner:
-                assert inner is outer
+            with zmq.helper() as inner, zmq.helper() as innermost:
+                assert inner is innermost is outer
                 assert inner.number == number
-            assert outer.number == number  # the inner end does not end it
+            assert outer.number == number
+            with pytest.raises(zmq.Again):
+                pull.recv(timeout=0.01)
+            assert outer.number == number
         assert outer.number is None
-        with zmq.helper() as again:
-            assert again.number is not None
 
-    in_greenlet(use)
+    in_greenlet(work)
 
 
-def test_the_end_of_the_with_gives_the_companion_to_the_next_greenlet():
-    def use():
-        with zmq.helper() as mine:
-            return mine.number
+def test_one_that_the_greenlet_had_already_is_the_one_that_with_gives(sockets):
+    pull = sockets(zmq.PULL)
 
-    first = in_greenlet(use)
-    assert in_greenlet(use) == first
-
-
-def test_an_error_within_the_with_gives_it_up_too():
-    def use():
-        with pytest.raises(ZeroDivisionError), zmq.helper():
-            raise ZeroDivisionError
-        return zmq.Helper.current().number
-
-    assert in_greenlet(use) is None
-
-
-def test_the_end_of_a_greenlet_gives_it_up_too():
-    numbers = []
-
-    def use():
-        zmq.helper().start()
-        numbers.append(zmq.Helper.current().number)
-
-    for _ in range(20):
-        in_greenlet(use)
-    gc.collect()
-    assert len(set(numbers)) < 8  # the park's few
-
-
-def test_greenlets_at_the_same_time_have_one_each(sockets):
-    def use():
-        with zmq.helper() as mine:
-            gevent.sleep(0.01)
-            return mine.number
-
-    outcomes = [Outcome(use) for _ in range(20)]
-    assert len({outcome.join().result for outcome in outcomes}) == 20
-
-
-def test_without_it_a_greenlet_gets_its_companion_when_it_first_must_wait(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-
-    def use():
-        push.send(b"at once")
-        assert pull.recv() == b"at once"
-        assert zmq.Helper.current() is None or zmq.Helper.current().number is None
+    def work():
         with pytest.raises(zmq.Again):
             pull.recv(timeout=0.01)
-        first = zmq.Helper.current().number
-        pull.poll(1)
-        return first is not None and zmq.Helper.current().number == first
+        before = zmq.Helper.current()
+        number = before.number
+        with zmq.helper() as helper:
+            assert helper is before and helper.number == number
 
-    assert in_greenlet(use)
-
-
-def test_a_helper_may_be_started_and_closed_by_hand():
-    def use():
-        mine = zmq.helper()
-        mine.close()
-        assert mine.number is None
-        assert repr(mine) == "<Helper, no companion>"
-        mine.start()
-        number = mine.number
-        mine.start()
-        assert mine.number == number
-        mine.close()
-        mine.close()
-        assert mine.number is None
-        mine.start()
-        assert mine.number is not None
-
-    in_greenlet(use)
+    in_greenlet(work)
 
 
-def test_the_companion_on_watch_stays_there_when_its_greenlet_ends(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    in_greenlet(pull.poll, 1)
-    for i in range(3):
-        waiter = waiting(pull.recv)
-        push.send(b"%d" % i)
-        assert waiter.join().result == b"%d" % i
-        in_greenlet(pull.poll, 1)
+def test_a_with_that_fails_gives_it_back_too():
+    def work():
+        with pytest.raises(KeyError), zmq.helper() as helper:
+            raise KeyError
+        return helper.number
+
+    assert in_greenlet(work) is None
 
 
-def test_a_wait_works_within_a_with_and_after_it(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+def test_start_and_close_are_safe_to_say_twice():
+    def work():
+        helper = zmq.helper()
+        assert helper.number is None
+        helper.close()
+        helper.start()
+        number = helper.number
+        helper.start()
+        assert helper.number == number
+        helper.close()
+        helper.close()
+        assert helper.number is None
+        helper.start()
+        assert helper.number is not None
+        helper.close()
 
-    def use():
-        got = []
-        with zmq.helper() as mine:
-            got.append(pull.recv())
-            got.append(pull.recv())
-            assert mine.number is not None
-        got.append(pull.recv())
-        return got
-
-    outcome = Outcome(use)
-    for i in range(3):
-        gevent.sleep(0.01)
-        push.send(b"%d" % i)
-    assert outcome.join().result == [b"0", b"1", b"2"]
-
-
-def test_a_thread_of_the_system_has_helpers_too():
-    def use():
-        with zmq.helper() as mine:
-            return mine.number, zmq.Helper.current() is mine
-
-    here = in_greenlet(use)
-    number, is_current = OsThread(use).join()
-    assert here[1]
-    assert is_current
-    assert number is not None
+    in_greenlet(work)
 
 
-# ---- a wait within a wait, as a signal handler makes it ------------------------------------------------
+def test_each_greenlet_has_its_own():
+    def work():
+        with zmq.helper() as helper:
+            gevent.sleep(0.01)
+            return helper, helper.number
+
+    made = [gevent.spawn(work) for _ in range(5)]
+    got = [greenlet.get(timeout=5) for greenlet in made]
+    assert len({id(helper) for helper, _ in got}) == len({number for _, number in got}) == 5
 
 
-@pytest.fixture
-def interrupted(monkeypatch):
-    """Makes a handler run on the waiting greenlet, between its request and its wait."""
-    real = _helper.wait_read
-    handlers = []
+def test_each_thread_has_its_own():
+    def work():
+        with zmq.helper() as helper:
+            gevent.sleep(0.05)
+            return helper.number
 
-    def lying(*args):
-        while handlers:
-            handlers.pop()()
-        return real(*args)
-
-    monkeypatch.setattr(_helper, "wait_read", lying)
-    return handlers.append
+    numbers = in_threads(work, work, work)
+    assert len(set(numbers)) == 3
 
 
-def test_a_handler_that_runs_on_a_waiting_greenlet_may_wait_itself(sockets, interrupted):
-    outer, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    inner, to_inner = sockets.pair(zmq.PULL, zmq.PUSH)
-    got = []
+def test_repr_tells_the_companion():
+    def work():
+        helper = zmq.helper()
+        assert repr(helper) == "<Helper, no companion>"
+        with helper:
+            assert repr(helper) == f"<Helper, companion {helper.number}>"
 
-    def handler():
-        got.append(inner.recv(timeout=5))
-        inner.bind("inproc://within")
-
-    interrupted(handler)
-    waiter = Outcome(outer.recv)
-    gevent.sleep(0.01)
-    push.send(b"outer")
-    to_inner.send(b"inner")
-    assert waiter.join().result == b"outer"
-    assert got == [b"inner"]
+    in_greenlet(work)
 
 
-def test_a_handler_may_receive_from_the_very_socket_on_which_its_greenlet_waits(sockets, interrupted):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    got = []
-    interrupted(lambda: got.append(pull.recv(timeout=5)))
-    waiter = Outcome(pull.recv)
-    gevent.sleep(0.01)
-    push.send(b"1")
-    push.send(b"2")
-    assert {waiter.join().result, *got} == {b"1", b"2"}
-
-
-def test_a_handler_may_use_a_helper_of_its_own_and_the_wait_goes_on(sockets, interrupted):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-
-    def handler():
-        with zmq.helper() as mine:
-            assert mine.number is not None
-        zmq.helper().close()
-
-    interrupted(handler)
-    waiter = waiting(pull.recv)
-    others = [waiting(pull.poll, 5) for _ in range(3)]
-    for other in others:
-        other.join()
-    push.send(b"x")
-    assert waiter.join().result == b"x"
-
-
-def test_a_handler_that_raises_ends_the_wait_and_loses_nothing(sockets, interrupted):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-
-    def handler():
-        push.send(b"x")
-        raise ZeroDivisionError
-
-    interrupted(handler)
-    assert isinstance(Outcome(pull.recv).join().error, ZeroDivisionError)
-    assert pull.recv(timeout=5) == b"x"
-
-
-def test_a_handler_that_closes_the_socket_ends_the_wait_with_an_error(sockets, interrupted):
-    pull = sockets(zmq.PULL)
-    interrupted(pull.close)
-    assert Outcome(pull.recv).join().error.errno == zmq.ENOTSOCK
-
-
-# ---- the hub's own greenlet -----------------------------------------------------------------------------
-
-
-def on_hub(call, *args, **kwargs):
-    """What comes of a call that is made in a callback of the loop: its result, or its error."""
-    done = []
-
-    def callback():
-        try:
-            done.append(call(*args, **kwargs))
-        except BaseException as e:
-            done.append(e)
-
-    gevent.get_hub().loop.run_callback(callback)
-    assert wait_until(lambda: done)
-    return done[0]
-
-
-def test_on_the_hub_what_can_be_done_at_once_is_done(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-    assert on_hub(push.send, b"1") is None
-    assert on_hub(pull.recv) == b"1"
-    assert on_hub(push.send_multipart, [b"2", b"3"]) is None
-    assert on_hub(pull.recv_multipart) == [b"2", b"3"]
-    assert isinstance(on_hub(pull.recv, zmq.NOBLOCK), zmq.Again)
-    assert on_hub(pull.poll, 0) == 0
-    assert on_hub(push.poll, flags=zmq.POLLOUT) == zmq.POLLOUT
-    assert on_hub(pull.get, zmq.LINGER) == 0
-    assert on_hub(pull.set, zmq.LINGER, 5) is None
-    assert not isinstance(on_hub(push.connect, "inproc://later"), Exception)
-    made = on_hub(sockets, zmq.PULL)
-    assert isinstance(made, zmq.Socket)
-    assert on_hub(made.close) is None
-    assert made.closed
-
-
-def test_on_the_hub_a_flood_does_not_yield(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", right_options={"sndhwm": 0})
-
-    def flood():
-        for i in range(20_000):
-            push.send(b"%d" % i)
-        return [int(pull.recv()) for _ in range(20_000)]
-
-    assert on_hub(flood) == list(range(20_000))
-
-
-WAITS = {
-    "recv": lambda pull, push: pull.recv(),
-    "recv with a timeout": lambda pull, push: pull.recv(timeout=1),
-    "recv_multipart": lambda pull, push: pull.recv_multipart(),
-    "poll": lambda pull, push: pull.poll(),
-    "poll with a timeout": lambda pull, push: pull.poll(100),
-    "send": lambda pull, push: push.send(b"lost"),
-    "send_multipart": lambda pull, push: push.send_multipart([b"lost", b"lost"]),
-    "send a part": lambda pull, push: push.send(b"lost", zmq.SNDMORE),
-    "bind": lambda pull, push: pull.bind("inproc://hub"),
-    "unbind": lambda pull, push: pull.unbind("inproc://hub"),
-    "disconnect": lambda pull, push: pull.disconnect("inproc://hub"),
-    "term": lambda pull, push: pull.context.term(),
-}
-
-
-@pytest.mark.parametrize("name", WAITS)
-def test_on_the_hub_a_call_that_must_wait_says_so_and_asks_for_nothing(name, sockets):
-    pull, push = sockets(zmq.PULL), sockets(zmq.PUSH)
-    error = on_hub(WAITS[name], pull, push)
-    assert isinstance(error, BlockingSwitchOutError)
-    assert "NOBLOCK" in str(error)
-    assert "gevent.spawn" in str(error)
-    # Nothing was queued: the messages are all there for others, and no message was sent.
-    pull.bind("inproc://hub")
-    push.connect("inproc://hub")
-    for i in range(3):
-        push.send(b"%d" % i)
-    assert [pull.recv(timeout=5) for _ in range(3)] == [b"0", b"1", b"2"]
-
-
-def test_a_close_on_the_hub_tells_those_who_wait(sockets):
-    pull = sockets(zmq.PULL)
-    waiter = waiting(pull.recv)
-    assert on_hub(pull.close) is None
-    assert waiter.join().error.errno == zmq.ENOTSOCK
-
-
-def test_a_context_that_has_ended_may_be_ended_again_on_the_hub(sockets):
-    ctx = zmq.Context()
-    ctx.term()
-    assert on_hub(ctx.term) is None
-    assert on_hub(ctx.destroy) is None
-
-
-def test_a_finalizer_on_the_hub_may_close_and_send_at_once(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-    other = sockets(zmq.PULL)
-    waiter = waiting(other.recv)
-
-    class Last:
-        def __del__(self):
-            push.send(b"from a finalizer")
-            other.close()
-
-    last = [Last()]
-    on_hub(last.clear)
-    assert pull.recv(timeout=5) == b"from a finalizer"
-    assert waiter.join().error.errno == zmq.ENOTSOCK
-
-
-def test_a_signal_handler_that_finds_the_hub_running_may_do_what_can_be_done_at_once():
-    run(
-        """
-        import os, signal
+def test_what_is_closed_is_parked_and_the_next_greenlet_gets_it():
+    finished = run("""
         import gevent
         import gzmqhelper as zmq
-        from gevent.exceptions import BlockingSwitchOutError
+        from test_helper import living_and_parked
 
-        ctx = zmq.Context()
-        pull, push, closing = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH), ctx.socket(zmq.PULL)
-        pull.bind("inproc://it")
-        push.connect("inproc://it")
-        seen = []
+        context = zmq.Context()
+        pull = context.socket(zmq.PULL)
+        numbers = []
 
-        def handler(*_):
-            seen.append(gevent.getcurrent() is gevent.get_hub())
-            try:
-                closing.recv()
-            except BlockingSwitchOutError:
-                seen.append("may not wait")
-            closing.close()
-            push.send(b"from the handler")
+        def work(wait):
+            with zmq.helper() as helper:
+                numbers.append(helper.number)
+                if wait:
+                    try:
+                        pull.recv(timeout=0.01)
+                    except zmq.Again:
+                        pass
+                print(*living_and_parked())
 
-        signal.signal(signal.SIGUSR1, handler)
-        gevent.get_hub()
-        import _thread, time
-        from gevent.monkey import get_original
+        for _ in range(5):
+            gevent.spawn(work, False).join()
+        print(*living_and_parked())
+        print(numbers)
+        gevent.spawn(work, True).join()
+        pull.close()
+        context.term()
+    """)
+    assert finished.stdout.splitlines() == [*["1 0"] * 5, "1 1", "[1, 1, 1, 1, 1]", "1 0"]
 
-        def later():
-            get_original("time", "sleep")(0.2)
-            os.kill(os.getpid(), signal.SIGUSR1)
 
-        get_original("_thread", "start_new_thread")(later, ())
-        assert pull.recv() == b"from the handler"
-        assert seen == [True, "may not wait"], seen
-        """
-    )
+def test_the_companion_of_a_greenlet_that_ends_is_parked_without_a_word():
+    def work():
+        zmq.helper().start()
+        return living_and_parked()[1]
+
+    before = in_greenlet(work)
+    gc.collect()
+    assert wait_until(lambda: living_and_parked()[1] == before + 1)
+
+
+def test_a_helper_with_a_companion_serves_as_one_without(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+
+    def receive():
+        with zmq.helper() as helper:
+            number = helper.number
+            received = [pull.recv(timeout=2) for _ in range(3)]
+            assert helper.number == number
+            return received
+
+    reader = gevent.spawn(receive)
+    for index in range(3):
+        gevent.sleep(0.005)
+        push.send(b"%d" % index)
+    assert reader.get(timeout=5) == [b"0", b"1", b"2"]
+
+
+def test_closing_it_while_its_greenlet_waits_does_nothing(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    helpers = []
+
+    def receive():
+        with zmq.helper() as helper:
+            helpers.append(helper)
+            return pull.recv(timeout=5)
+
+    reader = gevent.spawn(receive)
+    gevent.sleep(0.01)
+    helpers[0].close()
+    assert helpers[0].number is not None
+    push.send(b"x")
+    assert reader.get(timeout=5) == b"x"
+    assert helpers[0].number is None
+
+
+def test_a_wait_within_a_wait_has_a_companion_of_its_own(sockets):
+    """A finalizer or a signal handler may run on a greenlet that waits: it looks like this to `wait`."""
+    pull, inner = sockets(zmq.PULL), sockets(zmq.PULL)
+    push, inner_push = sockets(zmq.PUSH), sockets(zmq.PUSH)
+    for one, other in (pull, push), (inner, inner_push):
+        one.bind("tcp://127.0.0.1:*")
+        other.connect(one.last_endpoint.decode())
+
+    def work():
+        helper = zmq.helper()
+        helper.start()
+        number = helper.number
+        first = helper._take()
+        try:
+            later = gevent.spawn_later(0.01, inner_push.send, b"within")
+            assert inner.recv(timeout=5) == b"within"
+            later.get()
+            with pytest.raises(zmq.Again):
+                inner.recv(timeout=0.01)
+        finally:
+            helper._give_back(first)
+        assert helper.number == number
+        push.send(b"after")
+        assert pull.recv(timeout=5) == b"after"
+        assert helper.number == number
+
+    in_greenlet(work)
+
+
+def test_a_signal_handler_may_send_while_the_greenlet_waits():
+    finished = run("""
+        import signal
+        import gevent
+        import gzmqhelper as zmq
+
+        context = zmq.Context()
+        pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        pull.bind("tcp://127.0.0.1:*")
+        push.connect(pull.last_endpoint.decode())
+        other, other_push = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        other.bind("inproc://other")
+        other_push.connect("inproc://other")
+
+        def handler(number, frame):
+            # Most likely on the greenlet of the hub, where only what is done at once can be done.
+            other_push.send(b"handled")
+            push.send(b"x")
+
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        print(pull.recv(timeout=5), other.recv(timeout=5))
+        context.destroy(0)
+    """)
+    assert finished.stdout == "b'x' b'handled'\n"
+
+
+def test_messages_begun_go_with_the_helpers_greenlet(sockets):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    in_greenlet(lambda: left.send(b"begun", zmq.SNDMORE))
+    gc.collect()
+    left.send(b"whole")
+    assert right.recv_multipart(timeout=2) == [b"whole"]
+
+
+def test_closing_the_helper_keeps_what_was_begun(sockets):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+
+    def work():
+        with zmq.helper():
+            left.send(b"begun", zmq.SNDMORE)
+        left.send(b"ended")
+
+    in_greenlet(work)
+    assert right.recv_multipart(timeout=2) == [b"begun", b"ended"]
+
+
+def test_the_words_of_the_docs_are_those_of_the_module():
+    assert zmq.helper is _helper.helper and zmq.Helper is _helper.Helper
+    assert re.search(r"with helper\(\) as h", zmq.helper.__doc__)

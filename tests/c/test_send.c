@@ -188,32 +188,6 @@ static void a_message_refused_midway_can_wait_for_room(void)
     end_scene(&s);
 }
 
-static void a_publisher_is_given_the_rest_before_anything_else(void)
-{
-    scene s = begin_scene(ZMQ_XPUB);
-    greenlet g;
-    born(&g);
-    fake_refuse_part(s.zmq, 2, 1);
-    CHECK_IS(do_send(&g, s.socket, "a|b|c|d|e"), 0);
-    CHECK_IS(do_send(&g, s.socket, "f|g"), 0);
-    CHECK_IS(do_send(&g, s.socket, "h"), 0);
-    taken_is(&s, "a|b|c|d|e");
-    taken_is(&s, "f|g");
-    taken_is(&s, "h");
-    /* More than once, and by those that do not wait. */
-    fake_refuse_part(s.zmq, 1, 3);
-    CHECK_IS(send_now(s.socket, "a|b|c"), 0);
-    int rc, refused = 0;
-    while ((rc = send_now(s.socket, "d|e")) == -EAGAIN)
-        refused++;
-    CHECK_IS(rc, 0);
-    CHECK(refused <= 1);
-    taken_is(&s, "a|b|c");
-    taken_is(&s, "d|e");
-    dies(&g);
-    end_scene(&s);
-}
-
 static void a_refusal_though_libzmq_said_it_could_send_is_tried_again(void)
 {
     scene s = begin_scene(ZMQ_PUSH);
@@ -511,7 +485,6 @@ int main(void)
     RUN(a_sender_that_leaves_while_its_message_is_being_sent_knows_what_became_of_it);
     RUN(a_message_refused_midway_is_sent_whole_from_its_first_part);
     RUN(a_message_refused_midway_can_wait_for_room);
-    RUN(a_publisher_is_given_the_rest_before_anything_else);
     RUN(a_refusal_though_libzmq_said_it_could_send_is_tried_again);
     RUN(a_router_waits_for_its_peer_and_not_in_circles);
     if (SEES_EATEN_SIGNALS)

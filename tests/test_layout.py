@@ -1,0 +1,265 @@
+"""The house rules that can be read off the files: where imports point, who includes what, public names."""
+
+import ast
+import inspect
+import re
+import types
+from pathlib import Path
+
+import pytest
+
+import gzmqhelper as zmq
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "gzmqhelper"
+CSRC = ROOT / "csrc"
+LONGEST = 600
+
+# Two modules of one line of the map, of which the first may import the second.
+WITHIN_A_LINE = {("errors", "constants")}
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+C_FILES = sorted(path for path in CSRC.iterdir() if path.suffix in (".c", ".h"))
+
+
+def name_of(path):
+    """The name of a module within the package, as the map has it."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def the_map():
+    """The rank of each module in the docstring of the package: those of one line have one."""
+    text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text()))
+    after = text.split("each line may import those above it:\n", 1)[1]
+    block = after.strip("\n").split("\n\n", 1)[0]
+    ranks = {}
+    for rank, line in enumerate(block.splitlines()):
+        names = re.match(r" *((?:\w+(?:\.\w+)*,? ?)+?)(?:  |$)", line)
+        assert names, f"cannot read the map's line {line!r}"
+        for name in names[1].split(","):
+            ranks[name.strip()] = rank
+    return ranks
+
+
+def imports(tree, module):
+    """What of the package a module imports: each name, and the line where it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "gzmqhelper":
+                    yield alias.name.removeprefix("gzmqhelper").lstrip("."), node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = module.split(".")[: -node.level] if node.level > 1 else module.split(".")[:-1]
+                base = ".".join([*package, *([base] if base else [])])
+            elif base.split(".")[0] == "gzmqhelper":
+                base = base.removeprefix("gzmqhelper").lstrip(".")
+            else:
+                continue
+            if base:
+                yield base, node.lineno
+            else:
+                for alias in node.names:
+                    yield alias.name, node.lineno
+
+
+def without_type_checking(tree):
+    """The tree without what only type checkers read: types may point both ways."""
+
+    class Strip(ast.NodeTransformer):
+        def visit_If(self, node):
+            if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+                return None
+            return self.generic_visit(node)
+
+    return Strip().visit(tree)
+
+
+def test_the_map_names_every_module_and_nothing_else():
+    there = {name_of(path) for path in MODULES} - {""}
+    assert set(the_map()) - {"_native"} == there
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_one_way(path):
+    ranks = the_map()
+    module = name_of(path)
+    if module == "":
+        return  # the package itself stands below its map
+    wrong = [
+        f"{module}:{line} imports {name}"
+        for name, line in imports(without_type_checking(ast.parse(path.read_text())), module)
+        if ranks[name] >= ranks[module] and (module, name) not in WITHIN_A_LINE
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_imports_inside_a_function(path):
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+    inside = [
+        node.lineno
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, functions)
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    assert inside == []
+
+
+def names_in(path):
+    """Every name that a module's code uses; not those in its comments and strings."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.alias):
+            yield from node.name.split(".")
+
+
+def test_only_the_waist_waits_and_knows_the_hub():
+    waists = {name_of(path) for path in MODULES if {"wait_read", "get_hub"} & set(names_in(path))}
+    assert waists == {"_helper"}
+
+
+@pytest.mark.parametrize("path", [*MODULES, *C_FILES], ids=lambda path: path.name)
+def test_no_file_is_too_long_to_read(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+# ---- csrc --------------------------------------------------------------------------------------------
+
+
+def includes(path):
+    return re.findall(r'^ *# *include +[<"]([^>"]+)[>"]', path.read_text(), re.MULTILINE)
+
+
+def reaches(path, wanted, seen=()):
+    """Whether a C file includes another, itself or through those that it includes."""
+    for name in includes(path):
+        if name == wanted:
+            return True
+        if name not in seen and (CSRC / name).exists() and reaches(CSRC / name, wanted, (*seen, name)):
+            return True
+    return False
+
+
+def test_zmq_h_is_included_by_the_message_and_the_calls_alone():
+    assert {path.name for path in C_FILES if "zmq.h" in includes(path)} == {"message.h", "calls.c"}
+
+
+def test_the_rooms_that_know_no_zeromq_do_not_reach_zmq_h():
+    ignorant = {path.name for path in C_FILES if not reaches(path, "zmq.h")}
+    assert {f"{room}.{kind}" for room in ("platform", "companion", "watch") for kind in "ch"} <= ignorant
+    assert "calls.h" in ignorant
+
+
+def test_no_c_file_knows_python():
+    assert [path.name for path in C_FILES if reaches(path, "Python.h")] == []
+
+
+def test_the_rooms_of_c_point_one_way():
+    order = [
+        "platform",
+        "companion",
+        "watch",
+        "calls",
+        "message",
+        "wire",
+        "socket",
+        "inside",
+        "ask",
+        "native",
+    ]
+    headers = {path.stem: {name[:-2] for name in includes(path)} for path in C_FILES if path.suffix == ".h"}
+    wrong = [
+        f"{room}.h includes {name}.h"
+        for room, names in headers.items()
+        for name in names & set(order)
+        if room in order and order.index(name) >= order.index(room)
+    ]
+    assert wrong == []
+
+
+def test_only_the_two_halves_of_the_socket_look_inside_it():
+    assert {path.name for path in C_FILES if "inside.h" in includes(path)} == {"socket.c", "ask.c"}
+
+
+# ---- public names ------------------------------------------------------------------------------------
+
+MUST_HAVE = """
+    zmq_version zmq_version_info has strerror curve_keypair curve_public COPY_THRESHOLD IPC_PATH_MAX_LEN
+    ZMQBaseError ZMQError Again ContextTerminated InterruptedSystemCall ZMQBindError NotDone ZMQVersionError
+    DraftFDWarning Context Socket Frame Message MessageTracker helper Helper
+    SocketType SocketOption ContextOption MessageOption Flag PollEvent Event DeviceType Errno
+    XREQ XREP NOBLOCK IDENTITY MAXMSGSIZE PUB SUB LINGER POLLIN EVENT_CONNECTED EAGAIN ETERM
+""".split()
+
+OF_CLASSES = {
+    "Context": """
+        instance socket term destroy closed get set getsockopt setsockopt underlying shadow _socket_class
+        __enter__ __exit__
+    """,
+    "Socket": """
+        bind connect unbind disconnect bind_to_random_port close closed context socket_type type underlying
+        shadow __copy__ __enter__ __exit__ __iter__ send recv send_multipart recv_multipart send_string
+        recv_string send_unicode recv_unicode send_json recv_json send_pyobj recv_pyobj send_serialized
+        recv_serialized get set getsockopt setsockopt get_string set_string getsockopt_string
+        setsockopt_string getsockopt_unicode setsockopt_unicode hwm get_hwm set_hwm subscribe unsubscribe
+        fileno FD fd copy_threshold poll linger LINGER
+    """,
+    "Frame": """
+        bytes buffer __len__ __str__ __bytes__ __eq__ get set __getitem__ copy move close from_string
+        __enter__ __exit__
+    """,
+    "MessageTracker": "done wait",
+    "Helper": "start close current __enter__ __exit__",
+}
+
+
+def public_names():
+    return {
+        name
+        for name in dir(zmq)
+        if not name.startswith("_") and not isinstance(getattr(zmq, name), types.ModuleType)
+    }
+
+
+def test_the_names_that_must_be_there_are():
+    assert set(MUST_HAVE) - public_names() == set()
+    assert isinstance(zmq.__version__, str)
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_the_attributes_that_a_class_must_have_are_there(name):
+    cls = getattr(zmq, name)
+    there = {*dir(cls), *(n for base in cls.__mro__ for n in inspect.get_annotations(base))}
+    assert set(OF_CLASSES[name].split()) - there == set()
+
+
+def test_every_public_name_is_one_on_purpose():
+    constants = set(zmq.constants.__all__)
+    others = public_names() - constants - set(zmq.errors.__all__)
+    for name in others:
+        thing = getattr(zmq, name)
+        assert getattr(thing, "__module__", "gzmqhelper").startswith("gzmqhelper"), name
+        assert name in MUST_HAVE or (getattr(thing, "__doc__", None) or "").strip(), name
+
+
+def test_all_of_pyzmqs_constants_are_here():
+    constants = pytest.importorskip("zmq.constants", reason="pyzmq is not installed")
+    theirs = {name for name in constants.__all__ if not name.startswith("_")}
+    assert theirs - public_names() == set()
+
+
+def test_public_things_say_what_they_are():
+    silent = [
+        f"{name}.{attribute}"
+        for name in OF_CLASSES
+        for attribute, thing in vars(getattr(zmq, name)).items()
+        if not attribute.startswith("_") and inspect.isfunction(thing) and not thing.__doc__
+    ]
+    assert silent == []
