@@ -7,6 +7,7 @@ on what an attribute is that is no option.
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 
@@ -24,11 +25,12 @@ class OptionAttributes:
 
     def __setattr__(self, name: str, value: Any) -> None:
         cls = type(self)
-        if hasattr(cls, name) or name in self.__dict__ or _declares(cls, name):
+        if hasattr(cls, name) or name in self.__dict__ or name in _declared(cls):
             object.__setattr__(self, name, value)
         elif not self._set_option(name, value):
             raise AttributeError(f"{cls.__name__} has no attribute or option {name!r}")
 
 
-def _declares(cls: type, name: str) -> bool:
-    return any(name in inspect.get_annotations(base) for base in cls.__mro__)
+@cache
+def _declared(cls: type) -> frozenset[str]:
+    return frozenset(name for base in cls.__mro__ for name in inspect.get_annotations(base))

@@ -18,7 +18,7 @@ from ._attributes import OptionAttributes
 from ._helper import check, wait
 from ._native import ffi, lib
 from ._socket import Socket
-from .constants import ContextOption
+from .constants import ContextOption, SocketType
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +60,7 @@ class Context(OptionAttributes):
         values["_shadowed"] = shadow  # keeps it alive
         values["sockopts"] = {}
         values["_sockets"] = WeakSet()
-        out = ffi.new("gzh_context **")
+        out = values["_out"] = ffi.new("gzh_context **")  # __del__ finds it here, whatever comes between
         if shadow:
             address = shadow.underlying if isinstance(shadow, Context) else int(shadow)
             check(lib.gzh_context_shadow(ffi.cast("void *", address), out), "a shadow context")
@@ -69,10 +69,10 @@ class Context(OptionAttributes):
         values["_ptr"] = out[0]
 
     def __del__(self) -> None:
-        pointer = self.__dict__.get("_ptr")
-        if pointer is not None and not _exiting:
+        out = self.__dict__.get("_out")
+        if out and out[0] and not _exiting:
             # libzmq would wait for unsent messages here: a companion does that.
-            lib.gzh_context_drop(pointer)
+            lib.gzh_context_drop(out[0])
 
     def __repr__(self) -> str:
         count = len(self._sockets)
@@ -133,12 +133,12 @@ class Context(OptionAttributes):
                 pass  # a default that does not apply to this type, as SUBSCRIBE
         return made
 
-    def _open_socket(self, socket_type: int) -> Any:
-        """For `Socket`: the C socket."""
-        out = ffi.new("gzh_socket **")
+    def _open_socket(self, socket_type: int, out: Any) -> None:
+        """For `Socket`: put a new C socket into ``out``."""
         rc = lib.gzh_socket_open(self._ptr, socket_type, out)
-        check(rc, f"a socket of type {socket_type}")
-        return out[0]
+        if rc < 0:
+            known = socket_type in SocketType._value2member_map_
+            check(rc, f"a socket of type {SocketType(socket_type).name if known else socket_type}")
 
     def _add_socket(self, socket: Socket) -> None:
         self._sockets.add(socket)

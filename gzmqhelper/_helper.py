@@ -40,6 +40,8 @@ BUSY: Final[int] = lib.GZH_BUSY
 FORKED: Final[int] = lib.GZH_FORKED
 NO_THREAD: Final[int] = lib.GZH_NO_THREAD
 
+_descriptor_of = lib.gzh_companion_fd
+
 # How long the greenlets of a hub may use the library before a blocking call makes the hub turn, and
 # how long each, by turns, while several do. (The latter is some forty messages.)
 _SLICE: Final = 5_000_000
@@ -217,7 +219,7 @@ def wait(
         if rc != WAIT:
             return rc
         deadline = None if timeout is None else time.monotonic() + timeout
-        descriptor = lib.gzh_companion_fd(companion)
+        descriptor = _descriptor_of(companion)
         try:
             if deadline is None:
                 while rc == WAIT:

@@ -41,6 +41,7 @@ _return_slot = _slots.append
 _recv = lib.gzh_recv
 _send = lib.gzh_send
 _end = lib.gzh_end
+_socket_timeout = lib.gzh_socket_timeout
 
 
 def _some_slot() -> tuple[Any, Any]:
@@ -223,7 +224,7 @@ class Messages:
     def _timeout(self, direction: int, timeout: float | None) -> float | None:
         if timeout is not None:
             return timeout
-        milliseconds = lib.gzh_socket_timeout(self._ptr, direction)
+        milliseconds = _socket_timeout(self._ptr, direction)
         return None if milliseconds < 0 else milliseconds / 1000
 
     # ---- part by part ----------------------------------------------------------------------------
@@ -304,7 +305,8 @@ class Messages:
         sent, and never will be.
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
-        if type(data) is bytes and flags < _MORE and copy and timeout is None and not self._partial:
+        plain = type(data) is bytes and flags < _MORE and copy and timeout is None
+        if plain and not self._partial and routing_id is group:  # both None: an int and a str are never one
             if not _send(self._ptr, data, len(data), flags):
                 return None
         if routing_id is not None or group is not None:

@@ -115,16 +115,33 @@ class Socket(Formats, OptionAttributes):
         elif not hasattr(ctx_or_socket, "_open_socket"):
             raise TypeError(f"a Socket needs a Context, got {type(ctx_or_socket).__name__}")
         else:
-            self.context = ctx_or_socket
-            self._ptr = ctx_or_socket._open_socket(socket_type)
-            ctx_or_socket._add_socket(self)
+            self._open(ctx_or_socket, socket_type)
         number = self.get(SocketOption.TYPE)
         self.type = SocketType(number) if number in SocketType._value2member_map_ else number
 
+    def _open(self, context: Context, socket_type: int) -> None:
+        self.context = context
+        out = ffi.new("gzh_socket **")
+        try:
+            context._open_socket(socket_type, out)
+            self._ptr = out[0]
+            context._add_socket(self)
+        except BaseException:
+            # Ctrl-C comes between any two lines: a socket that nobody knew would keep its context
+            # from ending.
+            if out[0]:
+                self._ptr = out[0]
+                self._closed = True
+                lib.gzh_socket_close(out[0], _NULL)
+            raise
+
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _drop: Callable[[Any], None] = lib.gzh_socket_drop, _warn: Any = warn) -> None:
-        if self._ptr is None or self._shadow_obj is not None:
-            return
+        try:
+            if self._ptr is None or self._shadow_obj is not None:
+                return
+        except AttributeError:
+            return  # not even begun
         if not self._closed:
             _warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
         _drop(self._ptr)

@@ -18,9 +18,7 @@ PREFIXES: dict[type[IntEnum | IntFlag], str] = {
     c.Event: "EVENT_",
 }
 ENUMS: list[type[IntEnum | IntFlag]] = [
-    value
-    for value in vars(c).values()
-    if isinstance(value, type) and value.__module__ == c.__name__
+    value for value in vars(c).values() if isinstance(value, type) and value.__module__ == c.__name__
 ]
 
 

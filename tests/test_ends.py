@@ -245,3 +245,34 @@ def test_a_greenlet_that_ends_parks_its_companion_for_the_next(sockets):
         del reader
         gc.collect()
     assert len(numbers) <= 4
+
+
+def test_an_interrupt_while_sockets_are_made_keeps_no_context_from_ending():
+    run(
+        """
+        import random, signal, warnings
+        warnings.simplefilter("ignore", ResourceWarning)
+        import gevent
+        import gzmqhelper as zmq
+
+        class Interrupt(BaseException):
+            pass
+
+        def interrupt(*_):
+            raise Interrupt
+
+        signal.signal(signal.SIGALRM, interrupt)
+        interrupted = 0
+        for _ in range(100):
+            context = zmq.Context()
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 4e-4))
+                made = [context.socket(zmq.PUSH) for _ in range(100)]
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                interrupted += 1
+                with gevent.Timeout(5):
+                    context.destroy(linger=0)
+        assert interrupted > 50
+        """
+    )

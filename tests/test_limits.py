@@ -173,9 +173,11 @@ def test_wherever_the_descriptors_run_out_an_error_says_so_and_nothing_is_lost()
     assert refused[0] == ["a context with 1 I/O threads"]
     assert refused[-1] == []
     # Each kind of step was the one that was refused, with some number of free descriptors.
-    assert {"a context with 1 I/O threads", "a socket of type 7", "a companion: a thread and a descriptor"} <= {
-        step for steps in refused for step in steps
-    }
+    assert {
+        "a context with 1 I/O threads",
+        "a socket of type PULL",
+        "a companion: a thread and a descriptor",
+    } <= {step for steps in refused for step in steps}
 
 
 def test_a_second_wait_without_a_descriptor_is_refused_and_the_first_is_served():

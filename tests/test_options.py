@@ -128,9 +128,7 @@ def test_a_secret_of_the_wrong_type_is_not_shown_in_the_error() -> None:
     ],
 )
 @pytest.mark.parametrize("cls", [ValueError, OverflowError])
-def test_a_number_that_does_not_fit_is_refused(
-    option: int, value: int, cls: type[Exception]
-) -> None:
+def test_a_number_that_does_not_fit_is_refused(option: int, value: int, cls: type[Exception]) -> None:
     name = c.SocketOption(option).name
     with pytest.raises(cls, match=f"option {name}: expected an .*int of .* bits, got {value}"):
         o.encode(option, value)
