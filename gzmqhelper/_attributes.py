@@ -24,7 +24,7 @@ class OptionAttributes:
         raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
-        cls = type(self)
+        cls: Any = type(self)
         if hasattr(cls, name) or name in self.__dict__ or name in _declared(cls):
             object.__setattr__(self, name, value)
         elif not self._set_option(name, value):

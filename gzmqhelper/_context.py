@@ -7,9 +7,10 @@ Its options and its sockets' defaults are set at once; `term` is made by the gre
 from __future__ import annotations
 
 import atexit
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 from gevent.monkey import get_original
 
@@ -18,7 +19,7 @@ from ._attributes import OptionAttributes
 from ._helper import check, wait
 from ._native import ffi, lib
 from ._socket import Socket
-from .constants import ContextOption, SocketType
+from .constants import ContextOption, Errno, SocketType
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,6 +34,11 @@ def _exit() -> None:
     # From here on nothing is ended any more: the process ends it all at once.
     global _exiting
     _exiting = True
+
+
+# So that the address of a Context of ours leads back to it: libzmq's own memory behind that address
+# goes when the context has ended.
+_by_address: WeakValueDictionary[int, Context] = WeakValueDictionary()
 
 
 class Context(OptionAttributes):
@@ -56,17 +62,24 @@ class Context(OptionAttributes):
         values["_ptr"] = None
         if isinstance(io_threads, Context):
             io_threads, shadow = 1, io_threads
+        if not isinstance(shadow, Context):
+            shadow = _by_address.get(index(shadow), shadow)
         values["_shadow"] = bool(shadow)
         values["_shadowed"] = shadow  # keeps it alive
+        values["_left"] = False
         values["sockopts"] = {}
         values["_sockets"] = WeakSet()
+        if isinstance(shadow, Context):
+            values["_ptr"] = shadow._ptr
+            return
         out = values["_out"] = ffi.new("gzh_context **")  # __del__ finds it here, whatever comes between
         if shadow:
-            address = shadow.underlying if isinstance(shadow, Context) else int(shadow)
-            check(lib.gzh_context_shadow(ffi.cast("void *", address), out), "a shadow context")
+            check(lib.gzh_context_shadow(ffi.cast("void *", shadow), out), "a shadow context")
         else:
             check(lib.gzh_context_new(io_threads, out), f"a context with {io_threads} I/O threads")
         values["_ptr"] = out[0]
+        if not shadow:
+            _by_address[self.underlying] = self
 
     def __del__(self) -> None:
         out = self.__dict__.get("_out")
@@ -115,7 +128,7 @@ class Context(OptionAttributes):
     @property
     def closed(self) -> bool:
         """Whether it ended, or has begun to; also in a forked child."""
-        return bool(lib.gzh_context_ended(self._ptr))
+        return self._left or bool(lib.gzh_context_ended(self._ptr))
 
     def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
         """Make a socket (zmq_socket). kwargs go to the class.
@@ -123,6 +136,8 @@ class Context(OptionAttributes):
         Raises `ZMQError`: ETERM once the context ends, EMFILE, EMTHREAD, EINVAL for a type that
         libzmq does not know.
         """
+        if self._left:
+            raise errors.error(Errno.ETERM, "Context.socket")
         if lib.gzh_context_ended(self._ptr):
             check(lib.gzh_context_get(self._ptr, 0), "Context.socket")  # says why
         made = (socket_class or self._socket_class)(self, socket_type, **kwargs)
@@ -153,8 +168,11 @@ class Context(OptionAttributes):
         but close. It has ended when all its sockets are closed and their messages sent, or their
         linger periods over. Other greenlets run meanwhile; one that calls this too waits along. If
         this greenlet is killed, or a Timeout ends its wait, the context goes on ending. Safe to say
-        twice.
+        twice. A shadow ends alone.
         """
+        if self._shadow:
+            self.__dict__["_left"] = True
+            return
         if lib.gzh_context_term(self._ptr, ffi.NULL) == 0:
             return
         check(

@@ -306,7 +306,7 @@ class Messages:
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
         plain = type(data) is bytes and flags < _MORE and copy and timeout is None
-        if plain and not self._partial and routing_id is group:  # both None: an int and a str are never one
+        if plain and not self._partial and routing_id is None and group is None:
             if not _send(self._ptr, data, len(data), flags):
                 return None
         if routing_id is not None or group is not None:

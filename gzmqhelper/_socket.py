@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
@@ -108,7 +109,7 @@ class Socket(Formats, OptionAttributes):
             self._shadow_obj = shadow
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
-            check(lib.gzh_socket_wrap(ffi.cast("void *", shadow), True, out), "a shadow socket")
+            check(lib.gzh_socket_wrap(ffi.cast("void *", index(shadow)), True, out), "a shadow socket")
             self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")

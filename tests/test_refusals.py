@@ -315,7 +315,7 @@ def test_options_that_are_only_for_reading_or_setting_say_so(pair):
     refused(errno.EINVAL, pair[0].get, zmq.SUBSCRIBE, says=["SUBSCRIBE", "can only be set"])
     refused(errno.EINVAL, pair[0].set, zmq.EVENTS, 1, says=["EVENTS", "can only be read"])
     with pytest.raises(AttributeError, match="SUBSCRIBE"):
-        _ = pair[0].subscribe_ if False else pair[0].router_mandatory_ if False else pair[0].SUBSCRIBE
+        _ = pair[0].SUBSCRIBE
 
 
 @pytest.mark.parametrize(
@@ -431,9 +431,9 @@ def test_a_linger_that_is_none_is_refused_and_the_socket_stays_open(linger, pair
 
 def test_objects_of_others_that_are_none_of_ours_are_refused(sockets):
     for thing in ("x", 1.5, object()):
-        with pytest.raises((TypeError, ValueError, AttributeError)):
+        with pytest.raises(TypeError):
             zmq.Socket.shadow(thing)
-        with pytest.raises((TypeError, ValueError, AttributeError)):
+        with pytest.raises(TypeError):
             zmq.Context.shadow(thing)
 
 
