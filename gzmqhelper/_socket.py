@@ -296,7 +296,7 @@ class Socket(Formats, OptionAttributes):
         ``RCVMORE`` speaks of the part that this greenlet received last.
         Raises `ZMQError`, EINVAL, for an option that is unknown or cannot be read.
         """
-        if option == RCVMORE and not self._closed:
+        if option == RCVMORE and not self._closed and self.underlying:
             return int(self._has_unread())
         size = ffi.new("size_t *", _options.size(option))
         data = ffi.new("char[]", size[0])

@@ -237,7 +237,7 @@ def test_an_attribute_that_can_only_be_set_has_no_value(pair, name):
 def test_a_type_of_the_draft_api_says_that_it_is_not_there(pair):
     if zmq.has("draft"):
         pytest.skip("this libzmq has the draft types")
-    with pytest.raises(zmq.ZMQError, match="type 12"):
+    with pytest.raises(zmq.ZMQError, match="type SERVER"):
         pair[0].context.socket(zmq.SERVER)
 
 

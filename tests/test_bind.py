@@ -17,10 +17,12 @@ import gzmqhelper as zmq
 SLOW_RESOLVER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -30,6 +32,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     if (name && strncmp(name, "slow-", 5) == 0) {
         long ms = atol(name + 5);
         struct timespec span = {ms / 1000, ms % 1000 * 1000000};
+        close(open(getenv("SLOW_BEGUN"), O_CREAT | O_WRONLY, 0600));
         nanosleep(&span, NULL);
         name = "127.0.0.1";
     }
@@ -39,6 +42,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 
 # What every script begins with.
 HEAD = """
+import os
 import time
 import gevent
 import gzmqhelper as zmq
@@ -47,6 +51,10 @@ from support import Ticker, wait_until
 
 ctx = zmq.Context()
 ctx.linger = 0
+
+def under_way():
+    "Whether the first slow bind is in the resolver."
+    return os.path.exists(os.environ["SLOW_BEGUN"])
 
 def bound(sock):
     "A port of the socket, given by the system, and not by name."
@@ -79,7 +87,9 @@ def slow(tmp_path_factory):
         pytest.skip(f"the slow resolver could not be compiled: {e}")
 
     def run_slowly(script):
-        env = {"LD_PRELOAD": str(library)}
+        begun = folder / "begun"
+        begun.unlink(missing_ok=True)
+        env = {"LD_PRELOAD": str(library), "SLOW_BEGUN": str(begun)}
         return run(HEAD + textwrap.dedent(script), env=env)
 
     return run_slowly
@@ -142,9 +152,10 @@ def test_closing_during_a_slow_bind_tells_all_who_wait_and_ends_when_the_bind_do
         binder = ctx.socket(zmq.DEALER)
         with Ticker() as ticker:
             slow = waiting(timed, binder.bind, "tcp://slow-700:*")
+            assert wait_until(under_way)
             waiters = [
                 waiting(call)
-                for call in (binder.recv, binder.poll, lambda: binder.recv(timeout=9), lambda: binder.send(b"x"))
+                for call in (binder.recv, binder.poll, lambda: binder.recv(timeout=9), binder.recv_multipart)
             ]
             queued = waiting(timed, binder.bind, "tcp://127.0.0.1:*")
             option = waiting(timed, binder.get, zmq.LINGER)
@@ -278,10 +289,12 @@ def test_a_context_ends_after_a_slow_bind_of_one_of_its_sockets(slow):
 
         with Ticker() as ticker:
             slow = waiting(bind)
+            assert wait_until(under_way)
             began = time.monotonic()
             ctx.term()
-            assert 0.3 < time.monotonic() - began < 2
-            assert isinstance(slow.join().error, zmq.ContextTerminated)
+            took = time.monotonic() - began
+            assert 0.3 < took < 2, took
+            assert isinstance(slow.join().error, zmq.ContextTerminated), slow.error
         ticker.check()
         """
     )

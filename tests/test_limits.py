@@ -295,7 +295,9 @@ def test_without_threads_the_first_wait_is_refused_and_nothing_is_queued():
         ctx = zmq.Context()
         pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
         no_more_threads()
-        for call in (pull.recv, pull.poll, lambda: push.send(b"x"), lambda: push.send_multipart([b"x", b"y"])):
+        refused(push.send, b"x", errno=zmq.EMTHREAD, says=["thread", "ulimit -u"])
+        refused(push.send_multipart, [b"x", b"y"], errno=zmq.EMTHREAD, says=["thread", "ulimit -u"])
+        for call in (pull.recv, pull.poll):
             refused(call, errno=zmq.EMTHREAD, says=["thread", "ulimit -u"])
         for call in (pull.bind, pull.unbind, push.disconnect):
             refused(call, "inproc://it", errno=zmq.EMTHREAD, says=["thread", "ulimit -u"])
@@ -369,7 +371,11 @@ def test_a_message_that_is_too_large_for_the_memory_is_refused_and_smaller_ones_
         with open("/proc/self/statm") as f:
             now = int(f.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (now + 100_000_000, resource.RLIM_INFINITY))
-        for call in (push.send, lambda data: push.send_multipart([data]), lambda data: zmq.Frame(data, copy=True)):
+        for call in (
+            push.send,
+            lambda data: push.send_multipart([data]),
+            lambda data: zmq.Frame(data, copy=True),
+        ):
             refused(call, large, errno=errno.ENOMEM, says=["memory"])
         push.send(b"small")
         assert pull.recv(timeout=5) == b"small"

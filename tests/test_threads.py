@@ -41,8 +41,8 @@ def test_threads_share_a_socket_and_each_message_comes_once(sockets, ticker):
         sender.join(20)
     for _ in range(12):
         push.send(b"end")
-    got = [receiver.join(20) for receiver in receivers]
-    assert sorted(sum(got, [])) == list(range(count))
+    got = [number for receiver in receivers for number in receiver.join(20)]
+    assert sorted(got) == list(range(count))
 
 
 def test_threads_ask_and_answer_over_one_socket_each_way(sockets, ticker):
@@ -222,7 +222,7 @@ def test_a_thread_that_was_never_patched_or_told_of_gevent_may_use_what_is_at_on
 
 
 def test_threads_that_come_and_go_at_once_leave_nothing(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    pull = sockets(zmq.PULL)
     waiting(pull.recv).greenlet.kill()
     before = Baseline()
 

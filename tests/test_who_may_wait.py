@@ -1,0 +1,395 @@
+"""Who may wait: greenlets with their companions, signal handlers with another, the hub's greenlet never."""
+
+import gc
+
+import gevent
+import pytest
+from gevent.exceptions import BlockingSwitchOutError
+from life import OsThread, Outcome, waiting
+from support import run, wait_until
+
+import gzmqhelper as zmq
+from gzmqhelper import _helper
+
+
+def in_greenlet(call, *args):
+    """What a call returns that is made in a new greenlet, which ends then."""
+    outcome = Outcome(call, *args).join()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.result
+
+
+# ---- helper() --------------------------------------------------------------------------------------
+
+
+def test_a_helper_gives_the_greenlet_its_companion_at_once():
+    def use():
+        assert zmq.Helper.current() is None
+        with zmq.helper() as mine:
+            assert zmq.Helper.current() is mine
+            assert mine.number >= 1
+            return repr(mine) == f"<Helper, companion {mine.number}>"
+
+    assert in_greenlet(use)
+
+
+def test_nested_helpers_of_a_greenlet_are_one():
+    def use():
+        with zmq.helper() as outer:
+            number = outer.number
+            with zmq.helper() as inner:
+                assert inner is outer
+                assert inner.number == number
+            assert outer.number == number  # the inner end does not end it
+        assert outer.number is None
+        with zmq.helper() as again:
+            assert again.number is not None
+
+    in_greenlet(use)
+
+
+def test_the_end_of_the_with_gives_the_companion_to_the_next_greenlet():
+    def use():
+        with zmq.helper() as mine:
+            return mine.number
+
+    first = in_greenlet(use)
+    assert in_greenlet(use) == first
+
+
+def test_an_error_within_the_with_gives_it_up_too():
+    def use():
+        with pytest.raises(ZeroDivisionError), zmq.helper():
+            raise ZeroDivisionError
+        return zmq.Helper.current().number
+
+    assert in_greenlet(use) is None
+
+
+def test_the_end_of_a_greenlet_gives_it_up_too():
+    numbers = []
+
+    def use():
+        zmq.helper().start()
+        numbers.append(zmq.Helper.current().number)
+
+    for _ in range(20):
+        in_greenlet(use)
+    gc.collect()
+    assert len(set(numbers)) < 8  # the park's few
+
+
+def test_greenlets_at_the_same_time_have_one_each(sockets):
+    def use():
+        with zmq.helper() as mine:
+            gevent.sleep(0.01)
+            return mine.number
+
+    outcomes = [Outcome(use) for _ in range(20)]
+    assert len({outcome.join().result for outcome in outcomes}) == 20
+
+
+def test_without_it_a_greenlet_gets_its_companion_when_it_first_must_wait(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+
+    def use():
+        push.send(b"at once")
+        assert pull.recv() == b"at once"
+        assert zmq.Helper.current() is None or zmq.Helper.current().number is None
+        with pytest.raises(zmq.Again):
+            pull.recv(timeout=0.01)
+        first = zmq.Helper.current().number
+        pull.poll(1)
+        return first is not None and zmq.Helper.current().number == first
+
+    assert in_greenlet(use)
+
+
+def test_a_helper_may_be_started_and_closed_by_hand():
+    def use():
+        mine = zmq.helper()
+        mine.close()
+        assert mine.number is None
+        assert repr(mine) == "<Helper, no companion>"
+        mine.start()
+        number = mine.number
+        mine.start()
+        assert mine.number == number
+        mine.close()
+        mine.close()
+        assert mine.number is None
+        mine.start()
+        assert mine.number is not None
+
+    in_greenlet(use)
+
+
+def test_the_companion_on_watch_stays_there_when_its_greenlet_ends(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    in_greenlet(pull.poll, 1)
+    for i in range(3):
+        waiter = waiting(pull.recv)
+        push.send(b"%d" % i)
+        assert waiter.join().result == b"%d" % i
+        in_greenlet(pull.poll, 1)
+
+
+def test_a_wait_works_within_a_with_and_after_it(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+
+    def use():
+        got = []
+        with zmq.helper() as mine:
+            got.append(pull.recv())
+            got.append(pull.recv())
+            assert mine.number is not None
+        got.append(pull.recv())
+        return got
+
+    outcome = Outcome(use)
+    for i in range(3):
+        gevent.sleep(0.01)
+        push.send(b"%d" % i)
+    assert outcome.join().result == [b"0", b"1", b"2"]
+
+
+def test_a_thread_of_the_system_has_helpers_too():
+    def use():
+        with zmq.helper() as mine:
+            return mine.number, zmq.Helper.current() is mine
+
+    here = in_greenlet(use)
+    number, is_current = OsThread(use).join()
+    assert here[1]
+    assert is_current
+    assert number is not None
+
+
+# ---- a wait within a wait, as a signal handler makes it ------------------------------------------------
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Makes a handler run on the waiting greenlet, between its request and its wait."""
+    real = _helper.wait_read
+    handlers = []
+
+    def lying(*args):
+        while handlers:
+            handlers.pop()()
+        return real(*args)
+
+    monkeypatch.setattr(_helper, "wait_read", lying)
+    return handlers.append
+
+
+def test_a_handler_that_runs_on_a_waiting_greenlet_may_wait_itself(sockets, interrupted):
+    outer, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    inner, to_inner = sockets.pair(zmq.PULL, zmq.PUSH)
+    got = []
+
+    def handler():
+        got.append(inner.recv(timeout=5))
+        inner.bind("inproc://within")
+
+    interrupted(handler)
+    waiter = Outcome(outer.recv)
+    gevent.sleep(0.01)
+    push.send(b"outer")
+    to_inner.send(b"inner")
+    assert waiter.join().result == b"outer"
+    assert got == [b"inner"]
+
+
+def test_a_handler_may_receive_from_the_very_socket_on_which_its_greenlet_waits(sockets, interrupted):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    got = []
+    interrupted(lambda: got.append(pull.recv(timeout=5)))
+    waiter = Outcome(pull.recv)
+    gevent.sleep(0.01)
+    push.send(b"1")
+    push.send(b"2")
+    assert {waiter.join().result, *got} == {b"1", b"2"}
+
+
+def test_a_handler_may_use_a_helper_of_its_own_and_the_wait_goes_on(sockets, interrupted):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+
+    def handler():
+        with zmq.helper() as mine:
+            assert mine.number is not None
+        zmq.helper().close()
+
+    interrupted(handler)
+    waiter = waiting(pull.recv)
+    others = [waiting(pull.poll, 5) for _ in range(3)]
+    for other in others:
+        other.join()
+    push.send(b"x")
+    assert waiter.join().result == b"x"
+
+
+def test_a_handler_that_raises_ends_the_wait_and_loses_nothing(sockets, interrupted):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+
+    def handler():
+        push.send(b"x")
+        raise ZeroDivisionError
+
+    interrupted(handler)
+    assert isinstance(Outcome(pull.recv).join().error, ZeroDivisionError)
+    assert pull.recv(timeout=5) == b"x"
+
+
+def test_a_handler_that_closes_the_socket_ends_the_wait_with_an_error(sockets, interrupted):
+    pull = sockets(zmq.PULL)
+    interrupted(pull.close)
+    assert Outcome(pull.recv).join().error.errno == zmq.ENOTSOCK
+
+
+# ---- the hub's own greenlet -----------------------------------------------------------------------------
+
+
+def on_hub(call, *args, **kwargs):
+    """What comes of a call that is made in a callback of the loop: its result, or its error."""
+    done = []
+
+    def callback():
+        try:
+            done.append(call(*args, **kwargs))
+        except BaseException as e:
+            done.append(e)
+
+    gevent.get_hub().loop.run_callback(callback)
+    assert wait_until(lambda: done)
+    return done[0]
+
+
+def test_on_the_hub_what_can_be_done_at_once_is_done(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    assert on_hub(push.send, b"1") is None
+    assert on_hub(pull.recv) == b"1"
+    assert on_hub(push.send_multipart, [b"2", b"3"]) is None
+    assert on_hub(pull.recv_multipart) == [b"2", b"3"]
+    assert isinstance(on_hub(pull.recv, zmq.NOBLOCK), zmq.Again)
+    assert on_hub(pull.poll, 0) == 0
+    assert on_hub(push.poll, flags=zmq.POLLOUT) == zmq.POLLOUT
+    assert on_hub(pull.get, zmq.LINGER) == 0
+    assert on_hub(pull.set, zmq.LINGER, 5) is None
+    assert not isinstance(on_hub(push.connect, "inproc://later"), Exception)
+    made = on_hub(sockets, zmq.PULL)
+    assert isinstance(made, zmq.Socket)
+    assert on_hub(made.close) is None
+    assert made.closed
+
+
+def test_on_the_hub_a_flood_does_not_yield(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", right_options={"sndhwm": 0})
+
+    def flood():
+        for i in range(20_000):
+            push.send(b"%d" % i)
+        return [int(pull.recv()) for _ in range(20_000)]
+
+    assert on_hub(flood) == list(range(20_000))
+
+
+WAITS = {
+    "recv": lambda pull, push: pull.recv(),
+    "recv with a timeout": lambda pull, push: pull.recv(timeout=1),
+    "recv_multipart": lambda pull, push: pull.recv_multipart(),
+    "poll": lambda pull, push: pull.poll(),
+    "poll with a timeout": lambda pull, push: pull.poll(100),
+    "send": lambda pull, push: push.send(b"lost"),
+    "send_multipart": lambda pull, push: push.send_multipart([b"lost", b"lost"]),
+    "send a part": lambda pull, push: push.send(b"lost", zmq.SNDMORE),
+    "bind": lambda pull, push: pull.bind("inproc://hub"),
+    "unbind": lambda pull, push: pull.unbind("inproc://hub"),
+    "disconnect": lambda pull, push: pull.disconnect("inproc://hub"),
+    "term": lambda pull, push: pull.context.term(),
+}
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_on_the_hub_a_call_that_must_wait_says_so_and_asks_for_nothing(name, sockets):
+    pull, push = sockets(zmq.PULL), sockets(zmq.PUSH)
+    error = on_hub(WAITS[name], pull, push)
+    assert isinstance(error, BlockingSwitchOutError)
+    assert "NOBLOCK" in str(error)
+    assert "gevent.spawn" in str(error)
+    # Nothing was queued: the messages are all there for others, and no message was sent.
+    pull.bind("inproc://hub")
+    push.connect("inproc://hub")
+    for i in range(3):
+        push.send(b"%d" % i)
+    assert [pull.recv(timeout=5) for _ in range(3)] == [b"0", b"1", b"2"]
+
+
+def test_a_close_on_the_hub_tells_those_who_wait(sockets):
+    pull = sockets(zmq.PULL)
+    waiter = waiting(pull.recv)
+    assert on_hub(pull.close) is None
+    assert waiter.join().error.errno == zmq.ENOTSOCK
+
+
+def test_a_context_that_has_ended_may_be_ended_again_on_the_hub(sockets):
+    ctx = zmq.Context()
+    ctx.term()
+    assert on_hub(ctx.term) is None
+    assert on_hub(ctx.destroy) is None
+
+
+def test_a_finalizer_on_the_hub_may_close_and_send_at_once(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    other = sockets(zmq.PULL)
+    waiter = waiting(other.recv)
+
+    class Last:
+        def __del__(self):
+            push.send(b"from a finalizer")
+            other.close()
+
+    last = [Last()]
+    on_hub(last.clear)
+    assert pull.recv(timeout=5) == b"from a finalizer"
+    assert waiter.join().error.errno == zmq.ENOTSOCK
+
+
+def test_a_signal_handler_that_finds_the_hub_running_may_do_what_can_be_done_at_once():
+    run(
+        """
+        import os, signal
+        import gevent
+        import gzmqhelper as zmq
+        from gevent.exceptions import BlockingSwitchOutError
+
+        ctx = zmq.Context()
+        pull, push, closing = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH), ctx.socket(zmq.PULL)
+        pull.bind("inproc://it")
+        push.connect("inproc://it")
+        seen = []
+
+        def handler(*_):
+            seen.append(gevent.getcurrent() is gevent.get_hub())
+            try:
+                closing.recv()
+            except BlockingSwitchOutError:
+                seen.append("may not wait")
+            closing.close()
+            push.send(b"from the handler")
+
+        signal.signal(signal.SIGUSR1, handler)
+        gevent.get_hub()
+        import _thread, time
+        from gevent.monkey import get_original
+
+        def later():
+            get_original("time", "sleep")(0.2)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        get_original("_thread", "start_new_thread")(later, ())
+        assert pull.recv() == b"from the handler"
+        assert seen == [True, "may not wait"], seen
+        """
+    )
