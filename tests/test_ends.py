@@ -39,7 +39,7 @@ def test_ten_thousand_short_greenlets_leave_no_thread_and_no_descriptor(sockets,
 
 
 def test_greenlets_that_are_killed_while_they_wait_leave_nothing(sockets, ticker):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    pull, _ = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
     warm_up()
     baseline = Baseline()
     for _ in range(20):
