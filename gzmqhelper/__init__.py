@@ -18,6 +18,14 @@ The map of the package; each line may import those above it:
 
 from importlib.metadata import version as _version
 
+try:
+    import gzmqhelper._native as _native
+except ModuleNotFoundError as e:
+    raise ImportError(
+        f"the compiled part of gzmqhelper is not beside {__file__}: in the source folder, run "
+        "`pip install -e .`; or `pip install .`, and then your program from another folder"
+    ) from e
+
 from ._context import Context as Context
 from ._frame import COPY_THRESHOLD as COPY_THRESHOLD
 from ._frame import Frame as Frame
