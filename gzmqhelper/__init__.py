@@ -19,7 +19,7 @@ The map of the package; each line may import those above it:
 from importlib.metadata import version as _version
 
 try:
-    import gzmqhelper._native as _native
+    import gzmqhelper._native  # noqa: F401  # to see whether it is there
 except ModuleNotFoundError as e:
     raise ImportError(
         f"the compiled part of gzmqhelper is not beside {__file__}: in the source folder, run "

@@ -36,6 +36,13 @@ def turns(count):
         wait_read(_ready)
 
 
+def until(condition, seconds=3):
+    """Turn the hub until it holds, and do nothing else; fails if it never does."""
+    with gevent.Timeout(seconds, AssertionError("never")):
+        while not condition():
+            turns(1)
+
+
 @contextlib.contextmanager
 def greenlets(*functions):
     """Greenlets that are killed at the end of the block, where it is an error if one has failed."""

@@ -11,7 +11,7 @@ from itertools import count
 
 import gevent
 import pytest
-from crowd import a_moment, finish, greenlets, in_threads, number_of, numbered, turns
+from crowd import a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
 from gevent import get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.monkey import get_original
@@ -27,13 +27,6 @@ ROUNDS = 1000
 
 start_new_thread = get_original("_thread", "start_new_thread")
 allocate_lock = get_original("_thread", "allocate_lock")
-
-
-def until(condition, seconds=3):
-    """Turn the hub until it holds, and do nothing else; fails if it never does."""
-    with gevent.Timeout(seconds, AssertionError("a wake-up was missed")):
-        while not condition():
-            turns(1)
 
 
 def pair(sockets, left, right, transport, options=UNBOUNDED):

@@ -6,7 +6,8 @@ from itertools import chain
 
 import gevent
 import pytest
-from crowd import drain, finish, greenlets, in_threads, number_of, numbered
+from crowd import drain, finish, greenlets, in_threads, number_of, numbered, until
+from life import waits
 from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
@@ -111,7 +112,7 @@ def test_greenlets_that_wait_are_served_in_the_order_in_which_they_came(sockets,
     waiting = []
     for _ in range(100):
         waiting.append(gevent.spawn(lambda: int(pull.recv())))
-        gevent.sleep(0)
+        until(lambda: waits(waiting[-1]))
     for number in range(100):
         push.send(b"%d" % number)
         # One at a time: of several that were served at once, gevent's loop says which runs first.

@@ -4,7 +4,8 @@ import random
 
 import gevent
 import pytest
-from crowd import a_moment, drain, finish, greenlets, in_threads, number_of, numbered
+from crowd import a_moment, drain, finish, greenlets, in_threads, number_of, numbered, until
+from life import waits
 from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
@@ -79,7 +80,7 @@ def test_senders_at_the_high_water_mark_get_their_turn_in_the_order_in_which_the
     waiting = []
     for number in range(50):
         waiting.append(gevent.spawn(push.send_multipart, [b"%d" % number, FILLING]))
-        gevent.sleep(0)
+        until(lambda: waits(waiting[-1]))
     arrived = [pull.recv_multipart(timeout=2) for _ in range(before + 50)]
     assert [int(number) for number, _ in arrived[before:]] == list(range(50))
     finish(waiting)

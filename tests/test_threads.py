@@ -110,7 +110,7 @@ def test_a_thread_that_blocks_its_own_hub_stops_nobody_elses_messages(sockets, t
         sleep_for_real(0.3)  # a hub that does not turn: its greenlet is granted one message, and keeps it
         return True
 
-    thread = OsThread(block)
+    thread = OsThread(block, tidy=False)
     assert wait_until(lambda: asleep)
     for i in range(20):
         push.send(b"%d" % i)
