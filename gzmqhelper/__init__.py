@@ -16,10 +16,11 @@ The map of the package; each line may import those above it:
     _context             Context
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 
 try:
-    import gzmqhelper._native  # noqa: F401  # to see whether it is there
+    _import_module("gzmqhelper._native")
 except ModuleNotFoundError as e:
     raise ImportError(
         f"the compiled part of gzmqhelper is not beside {__file__}: in the source folder, run "
