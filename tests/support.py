@@ -164,6 +164,8 @@ def run(script, *args, env=None, timeout=30, check=True):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Python puts this folder first on its path; the one above has the package without its C part.
+        cwd=os.path.dirname(__file__),
         env={**os.environ, "PYTHONPATH": path, **(env or {})},
     )
     try:
