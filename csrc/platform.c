@@ -202,6 +202,8 @@ int gzh_pipe_renew(gzh_pipe *pipe)
 
 /* ---- threads, limits, time ---- */
 
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP, SIGSYS};
+
 int gzh_thread_start(void *(*run)(void *), void *argument)
 {
     pthread_attr_t attributes;
@@ -212,8 +214,11 @@ int gzh_thread_start(void *(*run)(void *), void *argument)
         return error;
     GZH_MUST(pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED));
     GZH_MUST(pthread_attr_setstacksize(&attributes, STACK_SIZE));
-    /* Signals are the hub's: a companion that took one would wake nobody with it. */
+    /* Signals are the hub's: a companion that took one would wake nobody with it.  Not those that say
+     * that this very thread has crashed: blocked, they would end the process without a word. */
     sigfillset(&all);
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        sigdelset(&all, crashes[i]);
     GZH_MUST(pthread_sigmask(SIG_SETMASK, &all, &before));
     error = pthread_create(&thread, &attributes, run, argument);
     GZH_MUST(pthread_sigmask(SIG_SETMASK, &before, NULL));

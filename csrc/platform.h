@@ -54,7 +54,7 @@ void gzh_pipe_close(gzh_pipe *pipe);
  * neither read nor write what it shares with its parent. */
 int gzh_pipe_renew(gzh_pipe *pipe);
 
-/* Start a detached thread with a small stack and every signal blocked.  0 or an errno. */
+/* Start a detached thread with a small stack and every signal blocked but those of crashes.  0 or an errno. */
 int gzh_thread_start(void *(*run)(void *), void *argument);
 /* Would this process get that many more descriptors and threads now?  0, EMFILE, or EAGAIN.
  * libzmq aborts where it cannot start its own; so ask before it does. */

@@ -5,7 +5,7 @@ import time
 
 import gevent
 import pytest
-from crowd import finish, greenlets, numbered, turns
+from crowd import finish, greenlets, numbered, threads, turns
 from support import Ticker, wait_until
 
 import gzmqhelper as zmq
@@ -259,7 +259,7 @@ def test_ten_greenlets_share_a_socket_that_is_never_empty(sockets, quick_ticker,
 
     def keep_it_filled():
         while True:
-            for _ in range(2000):
+            for _ in range(200):
                 push.send(b"x")
             turns(1)
 
@@ -335,8 +335,8 @@ def test_floods_in_two_hubs_do_not_stop_either(sockets, quick_ticker):
             count = loop(pull.poll)()
         return count, its_own.ticks
 
-    other = gevent.get_hub().threadpool.spawn(thread)
-    flood(pull.poll)
-    count, ticks = other.get(timeout=10)
+    with threads(thread) as (other,):
+        flood(pull.poll)
+        count, ticks = other.get(timeout=10)
     assert count > 0
     assert ticks > 5
