@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 import gevent.local
 from gevent import get_hub, getcurrent
@@ -75,6 +75,7 @@ class Helper:
     """
 
     def __init__(self) -> None:
+        self._greenlet = ref(getcurrent())
         self._companion: Any = None
         self._busy = False
         self._nesting = 0
@@ -86,7 +87,8 @@ class Helper:
     @staticmethod
     def current() -> Helper | None:
         """The helper of the current greenlet; None if it has none yet."""
-        return getattr(_local, "helper", None)
+        found: Helper | None = getattr(_local, "helper", None)
+        return found if found is not None and found._greenlet() is getcurrent() else None
 
     def start(self) -> None:
         """Give the greenlet its companion now.
@@ -163,8 +165,10 @@ _local = gevent.local.local()
 
 def current() -> Helper:
     """The helper of the current greenlet, made if need be; without its companion, if new."""
-    found = getattr(_local, "helper", None)
-    if found is None:
+    found: Helper | None = getattr(_local, "helper", None)
+    # gevent's local goes by id, and forgets a greenlet that ends: not one whose OS thread ended while
+    # it waited, whose id may be another's by now.
+    if found is None or found._greenlet() is not getcurrent():
         found = _local.helper = Helper()
     return found
 

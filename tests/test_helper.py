@@ -2,6 +2,7 @@
 
 import gc
 import re
+import weakref
 
 import gevent
 import pytest
@@ -314,3 +315,17 @@ def test_closing_the_helper_keeps_what_was_begun(sockets):
 def test_the_words_of_the_docs_are_those_of_the_module():
     assert zmq.helper is _helper.helper and zmq.Helper is _helper.Helper
     assert re.search(r"with helper\(\) as h", zmq.helper.__doc__)
+
+
+def test_a_greenlet_that_is_given_the_place_of_a_lost_one_gets_no_helper_of_it():
+    # gevent's local never forgets a greenlet whose OS thread ended while it waited; a later greenlet may
+    # have its id. Made to happen here: a helper that says that it is another's.
+    def use():
+        mine = _helper.current()
+        mine._greenlet = weakref.ref(lost)
+        assert zmq.Helper.current() is None
+        assert _helper.current() is not mine
+        return zmq.Helper.current()
+
+    lost = gevent.Greenlet()
+    assert gevent.spawn(use).get(timeout=5) is not None
