@@ -166,7 +166,8 @@ int gzh_in_step(gzh_socket *s)
     return 0;
 }
 
-static bool serve_senders(gzh_socket *s)
+/* False: libzmq refused one; *sent: but took others before. */
+static bool serve_senders(gzh_socket *s, bool *sent)
 {
     while (s->senders.head && !s->closing && !s->calls.head) {
         gzh_request *r = s->senders.head;
@@ -187,6 +188,7 @@ static bool serve_senders(gzh_socket *s)
         }
         gzh_unlink(&s->senders, r);
         gzh_grant(r, error == EAGAIN ? -ENOTSOCK : -error);
+        *sent = true;
     }
     return true;
 }
@@ -236,8 +238,11 @@ static void serve(gzh_socket *s, bool dry)
                 moved = true;
             }
             if (s->senders.head && (events & ZMQ_POLLOUT || news) && refusals < REFUSALS) {
-                if (!serve_senders(s))
-                    refusals += gzh_wire_pollout_is_a_promise(&s->wire) ? 1 : REFUSALS;
+                /* Only refusals in a row count: in a flood there are many, each after some sends. */
+                bool sent = false;
+                if (!serve_senders(s, &sent))
+                    refusals = (sent ? 0 : refusals) +
+                               (gzh_wire_pollout_is_a_promise(&s->wire) ? 1 : REFUSALS);
                 moved = true;
             }
             if (moved)
