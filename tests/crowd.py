@@ -12,6 +12,12 @@ from gevent.threadpool import ThreadPool
 
 import gzmqhelper as zmq
 
+# What reaches its high-water mark after a few messages of FILLING, over tcp too. Not smaller: where
+# the kernel's window is less than a segment (2 KB buffers), tcp itself sends once in 200 ms.
+NARROW_BUFFERS = {"sndbuf": 16384, "rcvbuf": 16384}
+NARROW = {"sndhwm": 2, "rcvhwm": 2, **NARROW_BUFFERS}
+FILLING = b"." * 4000
+
 # The messages of a test are numbers, so that one look tells whether any is lost, doubled or late.
 
 

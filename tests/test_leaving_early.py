@@ -8,7 +8,19 @@ import time
 
 import gevent
 import pytest
-from crowd import a_moment, drain, finish, greenlets, in_threads, number_of, numbered, threads, turns
+from crowd import (
+    FILLING,
+    NARROW_BUFFERS,
+    a_moment,
+    drain,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    threads,
+    turns,
+)
 from gevent.monkey import get_original
 from support import wait_until
 
@@ -292,16 +304,15 @@ def test_threads_whose_readers_are_killed_lose_nothing_to_each_other(sockets, ti
 def test_senders_that_leave_at_the_high_water_mark_tear_nothing_and_send_nothing_twice(
     sockets, ticker, transport, how
 ):
-    narrow = {"sndhwm": 1, "rcvhwm": 1, "sndbuf": 2048, "rcvbuf": 2048}
+    narrow = {"sndhwm": 1, "rcvhwm": 1, **NARROW_BUFFERS}
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, transport, narrow, narrow)
-    filling = b"." * 300
     begun, sent, arrived = [], [], []
     left = 0
 
     def send_one():
         begun.append(len(begun))
         number = begun[-1]
-        push.send_multipart([*numbered(number, 3), filling])
+        push.send_multipart([*numbered(number, 3), FILLING])
         sent.append(number)
 
     def send():
@@ -316,7 +327,7 @@ def test_senders_that_leave_at_the_high_water_mark_tear_nothing_and_send_nothing
                 left += 1
 
     def note(message):
-        assert message.pop() == filling
+        assert message.pop() == FILLING
         arrived.append(number_of(message))
 
     group = [gevent.spawn(send) for _ in range(8)]

@@ -12,7 +12,7 @@ from itertools import count
 
 import gevent
 import pytest
-from crowd import a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
+from crowd import FILLING, NARROW, a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
 from gevent import get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.monkey import get_original
@@ -22,8 +22,6 @@ import gzmqhelper as zmq
 
 transports = pytest.mark.parametrize("transport", ["tcp", "inproc"])
 UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
-NARROW = {"sndhwm": 2, "rcvhwm": 2, "sndbuf": 2048, "rcvbuf": 2048}
-FILLING = b"." * 500
 ROUNDS = 1000
 
 start_new_thread = get_original("_thread", "start_new_thread")

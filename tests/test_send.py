@@ -4,20 +4,29 @@ import random
 
 import gevent
 import pytest
-from crowd import a_moment, drain, finish, greenlets, in_threads, number_of, numbered, until
+from crowd import (
+    FILLING,
+    NARROW_BUFFERS,
+    a_moment,
+    drain,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    until,
+)
 from life import waits
 from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
 
 TRANSPORTS = ["tcp", "inproc"]
-# A kilobyte does not vanish in the buffers of the system, once these are small.
-FILLING = b"." * 1000
 
 
 def narrow_pair(sockets, left, right, transport, hwm=2, **right_options):
     """The right one sends, and reaches its high-water mark after a few kilobytes."""
-    narrow = {"sndhwm": hwm, "rcvhwm": hwm, "sndbuf": 2048, "rcvbuf": 2048}
+    narrow = {"sndhwm": hwm, "rcvhwm": hwm, **NARROW_BUFFERS}
     a, b = sockets.pair(left, right, transport, narrow, {**narrow, **right_options})
     return a, b
 
