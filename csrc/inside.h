@@ -8,7 +8,7 @@
  *
  *   field                        who may touch it
  *   --------------------------   ---------------------------------------------------------------
- *   wire, key, told_all          the owner
+ *   wire, key, told              the owner
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "socket.h"
+#include "watch.h"
 #include "wire.h"
 
 /* What a request asks for. */
@@ -38,7 +39,7 @@ struct gzh_socket {
     atomic_bool relaxed;
 
     uint64_t key;
-    bool told_all;
+    gzh_tell told;
 
     bool owned, again, closing, set_linger;
     bool blocked; /* the owner is a companion, in a blocking call */

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,6 +294,18 @@ void gzh_relax(void)
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif
+}
+
+bool gzh_linger(int fd, int other, uint64_t nanoseconds)
+{
+    struct pollfd set[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    for (uint64_t end = gzh_now_ns() + nanoseconds;;) {
+        if (poll(set, 2, 0) > 0)
+            return set[0].revents != 0 && set[1].revents == 0;
+        if (gzh_now_ns() >= end)
+            return false;
+        sched_yield();
+    }
 }
 
 /* ---- fork ---- */

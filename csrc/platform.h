@@ -65,6 +65,9 @@ uint64_t gzh_now_ns(void);
 uint64_t gzh_now_coarse_ns(void);
 /* One turn of a spin loop. */
 void gzh_relax(void);
+/* Look at a descriptor for so long without sleeping, and give way to other threads meanwhile.  True:
+ * it is readable.  False: it is not, or `other` (-1: none) has become so. */
+bool gzh_linger(int fd, int other, uint64_t nanoseconds);
 
 /* How many forks lie between the first process and this one: what was made under another number
  * belongs to a parent and may not be touched.  Written only in a child that has one thread. */

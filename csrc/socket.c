@@ -299,9 +299,10 @@ void gzh_release(gzh_socket *s, bool dry)
         dry = false;
         if (s->closing || s->calls.head)
             continue;
-        if (s->key && (anybody_waits(s) || s->told_all))
-            gzh_watch_arm(s->key, s->fd, s->senders.head && !gzh_wire_pollout_is_a_promise(&s->wire),
-                          &s->told_all);
+        if (s->key && anybody_waits(s)) {
+            bool all = s->senders.head && !gzh_wire_pollout_is_a_promise(&s->wire);
+            gzh_watch_arm(s->key, s->fd, all ? GZH_TELL_ALL : GZH_TELL_NEWS, &s->told);
+        }
         s->owned = s->again = false;
         return;
     }
@@ -368,7 +369,10 @@ static void on_signal(void *subject)
 {
     gzh_socket *s = subject;
     lock(s);
-    gzh_look_again(s);
+    if (s->key && !s->owned && !anybody_waits(s)) /* nor is anybody to be woken until one does */
+        gzh_watch_arm(s->key, s->fd, GZH_TELL_NOTHING, &s->told);
+    else
+        gzh_look_again(s);
     unlock(s);
     gzh_drop(s);
 }
@@ -410,6 +414,11 @@ void *gzh_socket_underlying(gzh_socket *s)
     void *zmq = s->wire.zmq;
     unlock(s);
     return zmq;
+}
+
+bool gzh_socket_linger(const gzh_socket *s, int hub_fd, int nanoseconds)
+{
+    return s->generation == gzh_generation && gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds);
 }
 
 int gzh_socket_timeout(const gzh_socket *s, int direction)

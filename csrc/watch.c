@@ -9,7 +9,7 @@
  * epoll: each descriptor is registered once, edge-triggered.  An edge is one write of libzmq's
  *   into the socket's eventfd.  The kernel looks again before it reports, so a signal that the
  *   socket's owner has consumed meanwhile is not told; the owner knows, and looks for itself.
- *   With all_signals, EPOLLOUT is watched too, which an eventfd always is: then every signal is
+ *   With GZH_TELL_ALL, EPOLLOUT is watched too, which an eventfd always is: then every signal is
  *   told, consumed or not.
  * poll(2): level-triggered, so each descriptor is told once and then rests until it is armed
  *   again; arming and removing kick the thread out of poll through a pipe. */
@@ -208,14 +208,17 @@ static void set_remove(int fd)
     epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fd, &unused);
 }
 
-void gzh_watch_arm(uint64_t key, int fd, bool all_signals, bool *told_all)
+void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told)
 {
-    if (*told_all == all_signals)
+    static const uint32_t events[] = {
+        [GZH_TELL_NEWS] = EPOLLIN | EPOLLET,
+        [GZH_TELL_ALL] = EPOLLIN | EPOLLOUT | EPOLLET,
+        [GZH_TELL_NOTHING] = 0,
+    };
+    if (*told == what)
         return;
-    *told_all = all_signals;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = key};
-    if (all_signals)
-        event.events |= EPOLLOUT;
+    *told = what;
+    struct epoll_event event = {.events = events[what], .data.u64 = key};
     GZH_MUST(epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == -1 ? errno : 0);
 }
 
@@ -270,11 +273,13 @@ static void set_remove(int fd)
     kick_out();
 }
 
-void gzh_watch_arm(uint64_t key, int fd, bool all_signals, bool *told_all)
+void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told)
 {
     (void)fd;
-    /* A level that was consumed cannot be seen: what all_signals is for, this build lacks. */
-    *told_all = all_signals;
+    /* A level that was consumed cannot be seen: what GZH_TELL_ALL is for, this build lacks. */
+    *told = what;
+    if (what == GZH_TELL_NOTHING)
+        return; /* it rests when it has been told */
     GZH_MUST(pthread_mutex_lock(&table));
     slot *s = find(key);
     if (s && !s->armed) {

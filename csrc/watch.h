@@ -27,10 +27,12 @@ gzh_companion *gzh_watch_companion(void);
 /* Add a descriptor; `key` names it from now on (never 0).  If it is ready already, that is told.
  * 0 or -errno. */
 int gzh_watch_add(int fd, void *subject, const gzh_watch_hooks *hooks, uint64_t *key);
-/* The subject's owner leaves it with somebody waiting, having seen that nothing is to be had.
- * all_signals: tell also of signals that were consumed before the watch could look (watch.c).
- * told_all: the owner's memory of the last all_signals; false at first. */
-void gzh_watch_arm(uint64_t key, int fd, bool all_signals, bool *told_all);
+/* What is to be told of a descriptor: its news; also of signals that were consumed before the watch
+ * could look (watch.c); or nothing, as nobody waits. */
+typedef enum { GZH_TELL_NEWS, GZH_TELL_ALL, GZH_TELL_NOTHING } gzh_tell;
+/* The subject's owner leaves it with somebody waiting, having seen that nothing is to be had; or
+ * with nobody.  told: the owner's memory of the last call; GZH_TELL_NEWS at first. */
+void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told);
 /* After this, `ready` is not called any more for this key (one call may be under way, and has its
  * own hold).  Before the descriptor is closed. */
 void gzh_watch_remove(uint64_t key, int fd);

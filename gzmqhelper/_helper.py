@@ -46,6 +46,14 @@ _descriptor_of = lib.gzh_companion_fd
 # how long each, by turns, while several do. (The latter is some forty messages.)
 _SLICE: Final = 5_000_000
 _SHARE: Final = 20_000
+# How long one stays awake for an answer; those by loopback take half of it. And after how many of them
+# one waits all the same: the hub turns then, about once in a millisecond.
+_MOMENT: Final = 100_000
+_ANSWERS: Final = 16
+# With one processor the answer could not come meanwhile.
+_MAY_LINGER: Final = (
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+) > 1
 
 
 def check(rc: int, about: str = "") -> int:
@@ -212,6 +220,7 @@ def wait(
     helper = current()
     companion = helper._take()
     usable = True
+    _turns.waiting += 1
     try:
         rc = begin(ask, companion)
         while rc == BUSY:
@@ -249,6 +258,7 @@ def wait(
             usable = lib.gzh_companion_cancel(companion) == 0
             raise
     finally:
+        _turns.waiting -= 1
         if companion is not None:
             helper._give_back(companion, usable)
 
@@ -278,6 +288,9 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
 
     hub: Any = None
     turned = True
+    waiting = 0  # how many greenlets are in `wait`
+    # Of `linger`: how many came in time, how often in a row none did, how often not to try.
+    answers = in_vain = skip = 0
 
     def enter(self, hub: Any) -> None:
         self._io = hub.loop.io(_ready_descriptor(), 1)
@@ -318,6 +331,31 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
 
 
 _turns = _Turns()
+
+
+def linger(pointer: Any) -> bool:
+    """Stay awake for the moment that a quick answer takes, where this hub has nothing else to do.
+
+    True: libzmq has news for the socket, so that the call may be tried again; False: wait.
+    To sleep until an answer has come through three threads takes longer than most answers do.
+    """
+    turns = _turns
+    if turns.waiting or turns.skip or not _MAY_LINGER:
+        turns.skip = max(turns.skip - 1, 0)
+        return False
+    hub = get_hub()
+    if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
+        return False
+    if turns.answers >= _ANSWERS:
+        turns.answers = 0
+        return False
+    if lib.gzh_socket_linger(pointer, hub.loop.fileno(), _MOMENT):
+        turns.in_vain = 0
+        turns.answers += 1
+        return True
+    turns.in_vain = min(turns.in_vain + 1, 6)
+    turns.skip = 1 << turns.in_vain
+    return False
 
 
 def turn() -> None:

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from . import errors
 from ._frame import COPY_THRESHOLD, Frame, MessageTracker, frame_of, message_of
-from ._helper import WAIT, YIELD, Helper, check, current, turn, wait
+from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
@@ -193,10 +193,16 @@ class Messages:
     def _finish(self, pair: tuple[Any, Any], rc: int, flags: int, timeout: float | None) -> list[Any]:
         """From what the first try said to the parts of a message: bytes or, kept, Frames."""
         pointer = self._ptr
-        while rc == YIELD:
-            _return_slot(pair)
-            turn()
-            pair = _some_slot()
+        lingers = 3
+        while True:
+            if rc == YIELD:
+                _return_slot(pair)
+                turn()
+                pair = _some_slot()
+            elif rc == WAIT and lingers and linger(pointer):
+                lingers -= 1
+            else:
+                break
             rc = _recv(pointer, _NOBODY, pair[0], flags)
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
             _return_slot(pair)

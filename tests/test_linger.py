@@ -1,0 +1,102 @@
+"""A greenlet that is alone in its hub stays awake for a quick answer, and never at another's cost."""
+
+import os
+
+import gevent
+import pytest
+from gevent.socket import wait_read
+
+import gzmqhelper as zmq
+from gzmqhelper import _helper
+
+
+@pytest.fixture
+def pair(sockets, monkeypatch):
+    """A PULL that has seen all its news, and a PUSH; on however few processors."""
+    monkeypatch.setattr(_helper, "_MAY_LINGER", True)
+    turns = _helper._turns
+    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
+    gevent.sleep(0.01)  # the hub's own business is done
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    push.send(b"connected")
+    assert pull.recv() == b"connected"
+    with pytest.raises(zmq.Again):
+        pull.recv(zmq.NOBLOCK)
+    return pull, push
+
+
+def test_news_for_the_socket_are_seen_awake(pair):
+    pull, push = pair
+    push.send(b"quick")
+    assert _helper.linger(pull._ptr)
+    assert pull.recv(zmq.NOBLOCK) == b"quick"
+
+
+def test_without_news_it_ends_after_a_moment_and_is_tried_less_and_less(pair):
+    pull, push = pair
+    tried = 0
+    for _ in range(300):
+        before = _helper._turns.skip
+        assert not _helper.linger(pull._ptr)
+        tried += _helper._turns.skip > before
+    assert 5 <= tried <= 10
+    _helper._turns.skip = 0
+    push.send(b"quick")
+    assert _helper.linger(pull._ptr)
+    assert _helper._turns.in_vain == 0
+
+
+def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
+    pull, push = pair
+    other = gevent.spawn(sockets(zmq.PULL).recv)
+    gevent.sleep(0.01)
+    push.send(b"quick")
+    assert not _helper.linger(pull._ptr)
+    other.kill()
+    gevent.sleep(0.01)
+    _helper._turns.skip = 0  # the other had lingered too, in vain
+    assert _helper.linger(pull._ptr)
+
+
+def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
+    pull, push = pair
+    push.send(b"quick")
+    other = gevent.spawn(int)
+    assert not _helper.linger(pull._ptr)
+    other.join()
+    assert _helper.linger(pull._ptr)
+
+
+def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair):
+    pull, push = pair
+    read, write = os.pipe()
+    other = gevent.spawn(wait_read, read)
+    gevent.sleep(0.01)
+    os.write(write, b"x")
+    push.send(b"quick")
+    assert not _helper.linger(pull._ptr)
+    other.join()
+    os.read(read, 1)
+    os.close(read)
+    os.close(write)
+
+
+def test_the_hub_turns_after_so_many_answers(pair):
+    pull, push = pair
+    lingered = []
+    for _ in range(_helper._ANSWERS + 1):
+        push.send(b"quick")
+        lingered.append(_helper.linger(pull._ptr))
+        pull.recv(zmq.NOBLOCK)
+        with pytest.raises(zmq.Again):
+            pull.recv(zmq.NOBLOCK)
+    assert lingered == [True] * _helper._ANSWERS + [False]
+
+
+def test_a_timeout_is_kept_while_news_come_that_are_no_message(pair, monkeypatch):
+    pull, _ = pair
+    tried = []
+    monkeypatch.setattr("gzmqhelper._messages.linger", lambda pointer: not tried.append(pointer))
+    with pytest.raises(zmq.Again):
+        pull.recv(timeout=0.02)
+    assert len(tried) == 3
