@@ -167,13 +167,16 @@ static bool may_not_wait(const gzh_socket *s, int flags, int direction)
     return flags & ZMQ_DONTWAIT || gzh_socket_timeout(s, direction) == 0;
 }
 
+static bool fits(const gzh_message *m)
+{
+    return m->count <= GZH_SLOT_PARTS && gzh_message_total(m) <= GZH_SLOT_BYTES;
+}
+
 /* Empties m, which is on the stack or, if `heap`, gone afterwards. */
 static int deliver(gzh_message *m, bool heap, gzh_slot *slot, int flags)
 {
-    size_t total = 0;
-    for (int i = 0; i < m->count; i++)
-        total += zmq_msg_size(&m->part[i]);
-    if (flags & GZH_KEEP || total > GZH_SLOT_BYTES || m->count > GZH_SLOT_PARTS) {
+    size_t total = gzh_message_total(m);
+    if (flags & GZH_KEEP || !fits(m)) {
         slot->whole = heap ? m : gzh_message_keep(m);
         if (!slot->whole)
             gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
@@ -223,9 +226,10 @@ static int take(gzh_socket *s, gzh_message *m, gzh_message **kept)
     return error;
 }
 
-int gzh_recv(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags)
+/* `many`: as many messages as that, of which nobody else need know; else 0. */
+static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags, int many)
 {
-    gzh_message m, *kept = NULL;
+    gzh_message m, *kept = NULL, *odd = NULL;
     gzh_request *r = NULL;
     bool nonblock = !companion && may_not_wait(s, flags, 0);
     int rc = enter(s, companion, nonblock);
@@ -237,14 +241,14 @@ int gzh_recv(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags)
         if ((rc = gzh_watch_begin(companion)) < 0)
             return rc;
     }
-    rc = gzh_claim(s);
+    rc = gzh_claim_to_receive(s);
     if (rc) {
         if (rc == GZH_WAIT)
             rc = found_owner(s, r, nonblock);
         unlock(s);
         return rc;
     }
-    bool dry = false;
+    bool dry = false, delivered = false;
     if (nonblock && s->receivers.head)
         gzh_serve_receivers(s); /* they came first; what is left is ours */
     bool ahead = s->receivers.head || s->granted > 0;
@@ -258,10 +262,36 @@ int gzh_recv(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags)
         dry = rc == -EAGAIN;
         if (dry && !nonblock)
             rc = r ? enqueue(s, r) : GZH_WAIT;
+        bool alone = !kept && !ahead && !r && !s->pollers.head;
+        int most = rc || !alone || flags & GZH_KEEP || !fits(&m) ? 1
+                   : many                                        ? many
+                                                                 : gzh_next_batch(s, flags);
+        if (most > 1) {
+            s->lent = !many;
+            unlock(s);
+            rc = gzh_take_several(s, &m, slot, most, &odd, &dry);
+            delivered = true;
+            lock(s);
+            s->lent = !many && rc == GZH_SEVERAL;
+            if (odd)
+                gzh_append_ready(s, odd);
+        }
+        if (dry || odd)
+            s->batch = 0;
     }
     gzh_release(s, dry);
     unlock(s);
-    return rc ? rc : deliver(kept ? kept : &m, kept != NULL, slot, flags);
+    return rc || delivered ? rc : deliver(kept ? kept : &m, kept != NULL, slot, flags);
+}
+
+int gzh_recv(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int flags)
+{
+    return receive(s, companion, slot, flags, 0);
+}
+
+int gzh_recv_many(gzh_socket *s, gzh_slot *slot, int flags, int most)
+{
+    return receive(s, NULL, slot, flags, most);
 }
 
 /* `r`, if there is one, is to be queued when it cannot be sent at once, and has the message. */
@@ -360,7 +390,7 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
             return rc;
         r->mask = mask;
     }
-    rc = gzh_claim(s);
+    rc = gzh_claim_to_receive(s);
     if (rc) {
         if (rc == GZH_WAIT)
             rc = found_owner(s, r, nonblock);
@@ -387,6 +417,8 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
 static int make(gzh_socket *s, int operation, int option, void *data, size_t *size)
 {
     int rc = gzh_make(operation, s->wire.zmq, option, data, size);
+    if (rc == 0 && operation == GZH_SET && (option == ZMQ_RCVHWM || option == ZMQ_CONFLATE))
+        gzh_heed_batch(s);
     if (rc == 0 && operation == GZH_SET && *size == sizeof(int)) {
         int value;
         memcpy(&value, data, sizeof value);

@@ -20,6 +20,8 @@ typedef struct gzh_request gzh_request;
 #define GZH_WHOLE (-0x7fff0004)     /* slot: whole, which is the caller's now */
 #define GZH_FORKED (-0x7fff0005)    /* made by a parent process: untouched */
 #define GZH_BUSY (-0x7fff0006)      /* the companion is on watch or in a call: take another */
+#define GZH_SEVERAL (-0x7fff0008)   /* slot: several messages, lent to the caller */
+#define GZH_LOOK (-0x7fff0009)      /* look at what was shared, then ask again */
 #define GZH_NO_THREAD (-0x7fff0007) /* pthread_create's EAGAIN, which would read as "try again" */
 
 /* The life of a request.  Who writes an edge holds the queue mutex of the subject:

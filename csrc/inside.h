@@ -44,6 +44,12 @@ struct gzh_socket {
     bool owned, again, closing, set_linger;
     bool blocked; /* the owner is a companion, in a blocking call */
     int linger;
+    /* How many messages one call may take next; 1 where there is no flood, 0 where never more. */
+    int batch, most;
+    uint64_t batch_began;
+    pthread_t reader;      /* the first thread that received */
+    bool has_reader, two_readers;
+    bool lent; /* the reader takes several, or has them and has not shared them yet */
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
     int ready, granted, taken;
@@ -92,6 +98,15 @@ void gzh_look_again(gzh_socket *s);
 int gzh_in_step(gzh_socket *s);
 /* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
 bool gzh_serve_receivers(gzh_socket *s);
+/* batch.c.  Owner: how many messages one call may take, by the socket's type and options; and by what
+ * has been going on: the next. */
+void gzh_heed_batch(gzh_socket *s);
+int gzh_next_batch(gzh_socket *s, int flags);
+/* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  *odd: one
+ * that is not like it; *dry: there was no other.  Returns as gzh_recv does. */
+int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry);
+/* gzh_claim, for a receive or a poll.  GZH_LOOK: to a second thread's first. */
+int gzh_claim_to_receive(gzh_socket *s);
 /* Grant those whose events are there; `events` as libzmq says. */
 void gzh_serve_pollers(gzh_socket *s, int events);
 /* Events as a user sees them. */

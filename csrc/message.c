@@ -254,6 +254,14 @@ void *gzh_message_data(gzh_message *m, int index)
     return zmq_msg_data(&m->part[index]);
 }
 
+size_t gzh_message_total(const gzh_message *m)
+{
+    size_t total = 0;
+    for (int i = 0; i < m->count; i++)
+        total += zmq_msg_size(&m->part[i]);
+    return total;
+}
+
 size_t gzh_message_size(const gzh_message *m, int index)
 {
     return zmq_msg_size(&m->part[index]);

@@ -44,6 +44,8 @@ gzh_message *gzh_message_take(gzh_message *message, int index);
 
 int gzh_message_parts(const gzh_message *message);
 void *gzh_message_data(gzh_message *message, int index);
+/* Of all parts. */
+size_t gzh_message_total(const gzh_message *message);
 size_t gzh_message_size(const gzh_message *message, int index);
 int gzh_message_get(gzh_message *message, int property);
 /* A property by name (zmq_msg_gets), valid while the message is; NULL: there is none. */

@@ -7,12 +7,15 @@ typedef struct gzh_message gzh_message;
 
 typedef struct {
     int parts;
+    int each;
     int size[64];
+    char format[4096];
     gzh_message *whole;
     char data[65536];
 } gzh_slot;
 
 static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
+static const int GZH_SEVERAL, GZH_ONE, GZH_LOOK;
 static const int GZH_ABANDONED, GZH_KEEP, GZH_SLOT_BYTES, GZH_SLOT_PARTS;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE;
@@ -60,6 +63,8 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
 int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);
+void gzh_socket_shared(gzh_socket *socket);
+int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);
 
 /* message.h */

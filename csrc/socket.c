@@ -404,6 +404,7 @@ int gzh_socket_wrap(void *zmq, bool shadow, gzh_socket **out)
         zmq_getsockopt(zmq, options[i], &timeout, &size);
         atomic_init(&s->timeout[i], timeout);
     }
+    gzh_heed_batch(s);
     *out = s;
     return 0;
 }

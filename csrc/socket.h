@@ -18,10 +18,17 @@
 #define GZH_SLOT_BYTES 65536
 #define GZH_SLOT_PARTS 64
 
+/* How many messages gzh_recv may take.  The format has "65536s" at most for each part. */
+#define GZH_BATCH 16
+#define GZH_FORMAT_BYTES 4096
+#define GZH_FORMAT_SIZE 6
+
 /* Where a received message is put: in `data` where it fits, else in `whole`.  One per call. */
 typedef struct {
-    int parts;
-    int size[GZH_SLOT_PARTS];
+    int parts; /* in all */
+    int each;  /* GZH_SEVERAL: how many of them make a message */
+    int size[GZH_SLOT_PARTS]; /* but for GZH_SEVERAL */
+    char format[GZH_FORMAT_BYTES]; /* GZH_SEVERAL: the sizes, as Python's struct module has them */
     gzh_message *whole;
     char data[GZH_SLOT_BYTES];
 } gzh_slot;
@@ -36,10 +43,17 @@ int gzh_socket_timeout(const gzh_socket *socket, int direction);
  * came, or something for the caller's hub (the descriptor of its loop) did. */
 bool gzh_socket_linger(const gzh_socket *socket, int hub_fd, int nanoseconds);
 
-/* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP.  The size of a message of one part that is now in
- * slot->data; GZH_PARTS; GZH_WHOLE.  With a companion: GZH_WAIT means queued, go on with gzh_end. */
+/* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
+ * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with gzh_end.
+ * In a flood, GZH_SEVERAL: as many as GZH_BATCH, all of so many parts.  They are the caller's, who must
+ * put them where all of the socket's receivers look first and then say so with gzh_socket_shared;
+ * until then no other thread receives, so that order is kept. */
 #define GZH_KEEP 0x1000 /* always GZH_WHOLE: the caller wants the message itself */
+#define GZH_ONE 0x2000  /* never GZH_SEVERAL */
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
+void gzh_socket_shared(gzh_socket *socket);
+/* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
+int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 
 /* zmq_msg_send of one part, copied; of several that lie one behind the other, copied.  0. */
 int gzh_send(gzh_socket *socket, const void *data, size_t size, int flags);
@@ -48,7 +62,7 @@ int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, in
  * GZH_BUSY; its shell stays the caller's. */
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 
-/* Events of `mask` that are there, or GZH_WAIT (never 0, but with ZMQ_DONTWAIT). */
+/* Events of `mask` that are there, GZH_LOOK, or GZH_WAIT (never 0, but with ZMQ_DONTWAIT). */
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another

@@ -11,9 +11,12 @@ its own, kept in its `Helper`, and go when it goes; so nobody else's message is 
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from struct import unpack_from
 from typing import Any, Final, Literal, overload
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
 from ._frame import COPY_THRESHOLD, Frame, MessageTracker, frame_of, message_of
@@ -25,6 +28,8 @@ _NULL: Final = ffi.NULL
 # Of the right type: cffi then need not convert it, in each receive.
 _NOBODY: Final = ffi.cast("gzh_companion *", 0)
 _PARTS: Final[int] = lib.GZH_PARTS
+_LOOK: Final[int] = lib.GZH_LOOK
+_SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
 _SLOT_BYTES: Final[int] = lib.GZH_SLOT_BYTES
@@ -44,6 +49,19 @@ _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
 
 
+# So that a forked child does not receive what its parent has received.
+_sockets: Final[WeakSet[Messages]] = WeakSet()
+
+
+def _in_child() -> None:
+    for socket in _sockets:
+        socket._ready.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 def _some_slot() -> tuple[Any, Any]:
     try:
         return _take_slot()
@@ -54,6 +72,14 @@ def _some_slot() -> tuple[Any, Any]:
 def _new_slot() -> tuple[Any, Any]:
     slot = ffi.new("gzh_slot *")
     return slot, ffi.buffer(ffi.addressof(slot[0], "data"), _SLOT_BYTES)
+
+
+def messages_in(slot: Any, view: Any) -> Sequence[Any]:
+    """The messages of a batch: bytes, or lists of them."""
+    # C cannot make bytes, and to cut them out one by one costs as much as to receive them.
+    flat = unpack_from(ffi.string(slot.format), view)
+    each = slot.each
+    return flat if each == 1 else [*map(list, zip(*[iter(flat)] * each, strict=False))]
 
 
 # The two halves of a receive that waits. ask: pointer, flags, and, when all is done, the slot. A slot
@@ -93,10 +119,14 @@ class Messages:
 
     # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more; and
     # `timeout` below may be given by position, as a keyword-only argument would cost 30.
-    __slots__ = ("_closed", "_partial", "_ptr")
+    __slots__ = ("_closed", "_partial", "_ptr", "_ready", "_topics")
     _ptr: Any
     _closed: bool
     _partial: set[int]  # which helpers (by id) are in the middle of a message, or died there
+    # Messages that a flood brought before they were asked for (csrc/batch.c): what is received next, by
+    # whomever; of one part, or a list of several.
+    _ready: deque[Any]
+    _topics: list[bytes]  # what a SUB has subscribed to
     type: SocketType | int
     copy_threshold: int = COPY_THRESHOLD
 
@@ -127,8 +157,19 @@ class Messages:
         After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
         or ``Frame.more``); other greenlets receive other messages meanwhile.
         """
+        # Nearly every call of a busy program ends in these lines.
+        ready = self._ready
+        if ready and copy and not self._partial:
+            try:
+                message = ready.popleft()
+            except IndexError:
+                pass  # another thread has it
+            else:
+                if type(message) is bytes:
+                    return message
+                self._put_unread(message[1:])
+                return message[0]  # type: ignore[no-any-return]
         if copy and timeout is None and not self._partial:
-            # Nearly every call of a busy program ends in these lines.
             try:
                 pair = _take_slot()
             except IndexError:
@@ -140,7 +181,7 @@ class Messages:
                 return data
             parts = self._finish(pair, n, flags, None)
         else:
-            parts = self._take_unread()
+            parts = self._take_unread() or self._take_ready()
             if not parts:
                 pair = _some_slot()
                 n = _recv(self._ptr, _NOBODY, pair[0], self._flags(flags, copy, timeout))
@@ -175,7 +216,12 @@ class Messages:
         In the middle of a message that this greenlet receives part by part: the rest of that.
         """
         parts = self._take_unread() if self._partial else []
-        if not parts:
+        if not parts and self._ready:
+            parts = self._take_ready()
+        if parts:
+            if copy and type(parts[0]) is bytes:
+                return parts
+        else:
             pair = _some_slot()
             flags = self._flags(flags, copy, timeout)
             parts = self._finish(pair, _recv(self._ptr, _NOBODY, pair[0], flags), flags, timeout)
@@ -195,9 +241,12 @@ class Messages:
         pointer = self._ptr
         lingers = 3
         while True:
-            if rc == YIELD:
+            if rc == YIELD or rc == _LOOK:
                 _return_slot(pair)
-                turn()
+                if rc == YIELD:
+                    turn()
+                if self._ready and (parts := self._take_ready()):
+                    return parts
                 pair = _some_slot()
             elif rc == WAIT and lingers and linger(pointer):
                 lingers -= 1
@@ -218,6 +267,8 @@ class Messages:
             for size in ffi.unpack(slot.size, slot.parts):
                 parts.append(view[at : at + size])
                 at += size
+        elif rc == _SEVERAL:
+            parts = self._share(slot, view)
         elif rc == lib.GZH_WHOLE:
             message = ffi.gc(slot.whole, lib.gzh_message_free)
             parts = _frames(message) if flags & _KEEP else _copies(message)
@@ -233,9 +284,47 @@ class Messages:
         milliseconds = _socket_timeout(self._ptr, direction)
         return None if milliseconds < 0 else milliseconds / 1000
 
+    # ---- several at once -------------------------------------------------------------------------
+
+    def _share(self, slot: Any, view: Any) -> list[Any]:
+        """Put a batch where each receiver looks first; returns the first message's parts."""
+        try:
+            messages = messages_in(slot, view)
+            self._ready.extend(messages[1:])
+            if self._closed:
+                self._ready.clear()
+        finally:
+            lib.gzh_socket_shared(self._ptr)
+        first = messages[0]
+        return [first] if type(first) is bytes else first
+
+    def _take_ready(self) -> list[Any]:
+        try:
+            message = self._ready.popleft()
+        except IndexError:
+            return []
+        return [message] if type(message) is bytes else message
+
+    def _subscribed(self, topic: bytes) -> None:
+        self._topics.append(topic)
+
+    def _unsubscribed(self, topic: bytes) -> None:
+        """What comes by no other subscription is not received any more, also if it is here."""
+        if topic in self._topics:
+            self._topics.remove(topic)
+        if self._ready:
+            topics = tuple(self._topics)
+            kept = [m for m in self._ready if (m if type(m) is bytes else m[0]).startswith(topics)]
+            self._ready.clear()
+            self._ready.extend(kept)
+
     # ---- part by part ----------------------------------------------------------------------------
 
     def _has_unread(self) -> bool:
+        """Whether this greenlet would receive something that libzmq has given already."""
+        return bool(self._ready) or self._in_message()
+
+    def _in_message(self) -> bool:
         return bool(self._partial and current().unread.get(self))
 
     def _take(self, kept: WeakKeyDictionary[Any, list[Any]], helper: Helper) -> list[Any]:
@@ -399,11 +488,12 @@ class Messages:
 
     def _poll(self, seconds: float | None, mask: int) -> int:
         pointer = self._ptr
-        if mask & POLLIN and self._has_unread():
-            return check(lib.gzh_poll(pointer, _NULL, mask, NOBLOCK), f"poll on {self!r}") | POLLIN
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
-        while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD:
-            turn()
+        while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
+            if rc == YIELD:
+                turn()
+        if mask & POLLIN and self._has_unread():
+            return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
         if rc == WAIT:
             rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), seconds)
             if rc == _EAGAIN:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from operator import index
 from types import TracebackType
@@ -17,6 +18,7 @@ from . import _options, errors
 from ._attributes import OptionAttributes
 from ._formats import Formats
 from ._helper import WAIT, check, wait
+from ._messages import _sockets
 from ._native import ffi, lib
 from .constants import (
     EVENTS,
@@ -96,6 +98,8 @@ class Socket(Formats, OptionAttributes):
         self._ptr = None
         self._closed = False
         self._partial = set()
+        self._ready = deque()
+        self._topics = []
         if copy_threshold is not None:
             self.copy_threshold = copy_threshold
         if isinstance(ctx_or_socket, Socket):
@@ -105,6 +109,8 @@ class Socket(Formats, OptionAttributes):
             self._shadow_obj = shadow
             self.context = shadow.context
             self._ptr = shadow._ptr
+            self._ready = shadow._ready
+            self._topics = shadow._topics
         elif shadow:
             self._shadow_obj = shadow
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
@@ -117,6 +123,7 @@ class Socket(Formats, OptionAttributes):
             raise TypeError(f"a Socket needs a Context, got {type(ctx_or_socket).__name__}")
         else:
             self._open(ctx_or_socket, socket_type)
+        _sockets.add(self)
         number = self.get(SocketOption.TYPE)
         self.type = SocketType(number) if number in SocketType._value2member_map_ else number
 
@@ -202,7 +209,9 @@ class Socket(Formats, OptionAttributes):
             return
         milliseconds = _NULL if linger is None else ffi.new("int *", linger)
         self._closed = True
-        self._partial.clear()  # what was received of a message and not taken goes too
+        self._partial.clear()  # what was received and not taken goes too
+        if self._shadow_obj is None:
+            self._ready.clear()
         if self._shadow_obj is not None:
             return
         self.context._rm_socket(self)
@@ -297,7 +306,7 @@ class Socket(Formats, OptionAttributes):
         Raises `ZMQError`, EINVAL, for an option that is unknown or cannot be read.
         """
         if option == RCVMORE and not self._closed and self.underlying:
-            return int(self._has_unread())
+            return int(self._in_message())
         size = ffi.new("size_t *", _options.size(option))
         data = ffi.new("char[]", size[0])
         check(self._call(lib.GZH_GET, option, data, size), _options.describe(option))
@@ -315,6 +324,10 @@ class Socket(Formats, OptionAttributes):
         raw = _options.encode(option, value)
         rc = self._call(lib.GZH_SET, option, ffi.from_buffer(raw), ffi.new("size_t *", len(raw)))
         check(rc, f"{_options.describe(option)} = {value!r}")
+        if option == SUBSCRIBE:
+            self._subscribed(raw)
+        elif option == UNSUBSCRIBE:
+            self._unsubscribed(raw)
 
     getsockopt = get
     setsockopt = set

@@ -103,7 +103,7 @@ UNUSED static int read_slot(greenlet *g, int rc)
 /* Only the first half of a wait: what gzh_recv says. */
 UNUSED static int ask_recv(greenlet *g, gzh_socket *s)
 {
-    return read_slot(g, gzh_recv(s, g->companion, g->slot, 0));
+    return read_slot(g, gzh_recv(s, g->companion, g->slot, GZH_ONE));
 }
 
 UNUSED static int ask_send(greenlet *g, gzh_socket *s, const char *text)
@@ -145,7 +145,7 @@ UNUSED static int wait_on(greenlet *g, int rc)
 
 UNUSED static int do_recv(greenlet *g, gzh_socket *s)
 {
-    return read_slot(g, wait_on(g, gzh_recv(s, g->companion, g->slot, 0)));
+    return read_slot(g, wait_on(g, gzh_recv(s, g->companion, g->slot, GZH_ONE)));
 }
 
 UNUSED static int do_send(greenlet *g, gzh_socket *s, const char *text)
@@ -183,7 +183,7 @@ UNUSED static int set_option(gzh_socket *s, int option, int value)
 UNUSED static int recv_now(greenlet *g, gzh_socket *s)
 {
     until_nobody_is_inside(s);
-    return read_slot(g, gzh_recv(s, NULL, g->slot, ZMQ_DONTWAIT));
+    return read_slot(g, gzh_recv(s, NULL, g->slot, ZMQ_DONTWAIT | GZH_ONE));
 }
 
 UNUSED static int send_nonblocking(gzh_socket *s, const char *text)

@@ -1,0 +1,128 @@
+/* DESIGN.  Several messages in one call.
+ *
+ * The way from Python to here and back costs more than a receive.  So in a flood one call takes
+ * several messages, twice as many each time, and lends them to Python, which shares them: puts them
+ * where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
+ * there are none while anybody waits, and none any more once a second thread receives or polls: that
+ * one is sent back to look at what the first had been lent.
+ *
+ * Few enough that the slice of time is still kept, and that what lies in Python is next to nothing
+ * against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
+ * parts, or has no room, goes to the ready list, which comes first in the next call. */
+#include "inside.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+/* For how long, in nanoseconds, a thread waits for another's messages to be shared: that needs some
+ * microseconds, and Python's lock. */
+#define PATIENCE 100000000
+
+void gzh_heed_batch(gzh_socket *s)
+{
+    const int options[2] = {ZMQ_RCVHWM, ZMQ_CONFLATE};
+    int value[2] = {0, 0};
+    for (int i = 0; i < 2; i++) {
+        size_t size = sizeof value[i];
+        zmq_getsockopt(s->wire.zmq, options[i], &value[i], &size);
+    }
+    s->most = value[0] == 0 || value[0] > GZH_BATCH * 16 ? GZH_BATCH : value[0] / 16;
+    if (value[1] || is_lock_step(s)) /* it keeps the last message; they have one at a time */
+        s->most = 0;
+}
+
+int gzh_next_batch(gzh_socket *s, int flags)
+{
+    if (s->most <= 1 || flags & GZH_ONE)
+        return 1;
+    uint64_t now = gzh_now_coarse_ns();
+    /* Else the last ones took the caller so long that the slice is to be looked at for each. */
+    bool quick = now == s->batch_began;
+    s->batch_began = now;
+    s->batch = quick && s->batch > 0 ? 2 * s->batch : 1;
+    if (s->batch > s->most)
+        s->batch = s->most;
+    return s->batch;
+}
+
+static char *write_size(char *to, size_t size)
+{
+    char digits[8], *digit = digits;
+    do
+        *digit++ = (char)('0' + size % 10);
+    while (size /= 10);
+    while (digit > digits)
+        *to++ = *--digit;
+    *to++ = 's';
+    return to;
+}
+
+int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry)
+{
+    char *to = slot->data, *format = slot->format;
+    const char *end = slot->data + GZH_SLOT_BYTES, *format_end = slot->format + GZH_FORMAT_BYTES;
+    int count = 0;
+    slot->parts = 0;
+    slot->each = m->count;
+    for (;;) {
+        for (int i = 0; i < m->count; i++) {
+            size_t size = zmq_msg_size(&m->part[i]);
+            memcpy(to, zmq_msg_data(&m->part[i]), size);
+            if (count == 0)
+                slot->size[i] = (int)size;
+            slot->parts++;
+            format = write_size(format, size);
+            to += size;
+        }
+        gzh_message_clear(m);
+        if (++count == most)
+            break;
+        int error = gzh_wire_get(&s->wire, m);
+        if (error) { /* another than EAGAIN will be the next call's too */
+            *dry = error == EAGAIN;
+            break;
+        }
+        if (m->count != slot->each || gzh_message_total(m) > (size_t)(end - to) ||
+            m->count * GZH_FORMAT_SIZE + 1 > format_end - format) {
+            *odd = gzh_message_keep(m);
+            if (!*odd)
+                gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+            break;
+        }
+    }
+    *format = 0;
+    return count > 1 ? GZH_SEVERAL : slot->each > 1 ? GZH_PARTS : slot->size[0];
+}
+
+int gzh_claim_to_receive(gzh_socket *s)
+{
+    int rc = gzh_claim(s);
+    if (rc == -ENOTSOCK || s->two_readers)
+        return rc;
+    if (!s->has_reader) {
+        s->reader = pthread_self();
+        s->has_reader = true;
+    }
+    if (pthread_equal(s->reader, pthread_self()))
+        return rc;
+    s->most = 0;
+    if (rc == 0)
+        gzh_release(s, false);
+    for (uint64_t end = gzh_now_ns() + PATIENCE; s->lent && gzh_now_ns() < end;) {
+        unlock(s);
+        sched_yield();
+        lock(s);
+    }
+    s->two_readers = true;
+    return s->closing ? -ENOTSOCK : GZH_LOOK;
+}
+
+void gzh_socket_shared(gzh_socket *s)
+{
+    if (s->generation != gzh_generation)
+        return;
+    lock(s);
+    s->lent = false;
+    unlock(s);
+}
