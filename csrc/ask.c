@@ -355,6 +355,43 @@ int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int par
     return rc;
 }
 
+int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const int *parts, int count,
+                  int flags, int *sent)
+{
+    bool nonblock = may_not_wait(s, flags, 1), ahead;
+    const char *from = data;
+    *sent = 0;
+    int rc = enter(s, NULL, nonblock);
+    if (rc || (rc = gzh_claim(s)) != 0) {
+        if (rc == GZH_WAIT || rc == -ENOTSOCK)
+            unlock(s);
+        return rc == GZH_WAIT && nonblock ? -EAGAIN : rc;
+    }
+    rc = gzh_in_step(s);
+    ahead = s->senders.head != NULL;
+    unlock(s);
+    gzh_message m;
+    gzh_message_init(&m);
+    while (rc == 0 && !ahead && *sent < count) {
+        for (int i = 0; i < (parts ? parts[*sent] : 1) && rc == 0; i++) {
+            rc = gzh_message_add(&m, from, *sizes);
+            from += *sizes++;
+        }
+        if (rc == 0)
+            rc = -gzh_wire_put(&s->wire, &m);
+        if (rc == -EAGAIN && gzh_wire_events(&s->wire) >= 0)
+            rc = -gzh_wire_put(&s->wire, &m);
+        gzh_message_clear(&m);
+        *sent += rc == 0;
+    }
+    lock(s);
+    gzh_release(s, false);
+    unlock(s);
+    if (rc == -EAGAIN || (rc == 0 && ahead))
+        return nonblock ? -EAGAIN : GZH_WAIT;
+    return rc;
+}
+
 int gzh_send_message(gzh_socket *s, gzh_companion *companion, gzh_message *m, int flags)
 {
     bool nonblock = !companion && may_not_wait(s, flags, 1);

@@ -55,6 +55,8 @@ bool gzh_socket_linger(const gzh_socket *socket, int hub_fd, int nanoseconds);
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_send(gzh_socket *socket, const char *data, size_t size, int flags);
 int gzh_send_parts(gzh_socket *socket, const char *data, const size_t *sizes, int parts, int flags);
+int gzh_send_many(gzh_socket *socket, const char *data, const size_t *sizes, const int *parts,
+                  int count, int flags, int *sent);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,

@@ -58,6 +58,10 @@ int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 /* zmq_msg_send of one part, copied; of several that lie one behind the other, copied.  0. */
 int gzh_send(gzh_socket *socket, const void *data, size_t size, int flags);
 int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, int parts, int flags);
+/* Several messages: `parts` tells of how many parts each is made, NULL: of one.  *sent: how many were
+ * sent, also where the result is GZH_WAIT or an error, of which the next one is the cause. */
+int gzh_send_many(gzh_socket *socket, const void *data, const size_t *sizes, const int *parts,
+                  int count, int flags, int *sent);
 /* The same of a message, which is empty afterwards when 0, and with a companion in any case but
  * GZH_BUSY; its shell stays the caller's. */
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);

@@ -11,6 +11,7 @@ The map of the package; each line may import those above it:
     _attributes, _libzmq options as attributes; what libzmq says of itself
     _frame               Frame, MessageTracker
     _messages            receive, send, poll
+    _many                several messages in one call
     _formats             text, JSON, pickles
     _socket              Socket
     _context             Context

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ._frame import MessageTracker
-from ._messages import Messages
+from ._many import Many
 
 _T = TypeVar("_T")
 
 
-class Formats(Messages):
+class Formats(Many):
     """The part of `Socket` that packs and unpacks; see there."""
 
     __slots__ = ()

@@ -1,0 +1,150 @@
+"""`Many`: several messages in one call, received or sent.
+
+Between `_messages.py`, which waits for single ones and takes care of all that is odd, and
+`_formats.py`. Users call it as a part of `Socket`. The C core takes what is there under one lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from . import errors
+from ._helper import WAIT, YIELD, check, turn
+from ._messages import Messages, _return_slot, _some_slot, messages_in
+from ._native import ffi, lib
+from .constants import NOBLOCK, SNDMORE, Errno
+
+_SEVERAL: Final[int] = lib.GZH_SEVERAL
+_NOTHING: Final = frozenset({WAIT, YIELD, lib.GZH_LOOK, -int(Errno.EAGAIN)})
+_BYTES: Final = {bytes}
+_NULL: Final = ffi.NULL
+# So many in one call of the C core: between two of them the slice of time is looked at.
+_CHUNK: Final = 500
+_CHUNK_BYTES: Final = 1 << 18
+
+
+class Many(Messages):
+    """The part of `Socket` that receives and sends several messages at once; see there."""
+
+    __slots__ = ()
+
+    def recv_many(
+        self, max: int = 1000, flags: int = 0, timeout: float | None = None
+    ) -> list[bytes | list[bytes]]:
+        """Receive all messages that are there, at least one and at most ``max``, in their order.
+
+        A message of one part is bytes, one of several parts the list of them; all copied. Waits only
+        for the first; flags and timeout (seconds) are as for `recv`, and so is what is raised.
+        Raises ValueError if ``max`` is less than 1.
+        """
+        if max < 1:
+            raise ValueError(f"recv_many: max must be at least 1, got {max!r}")
+        parts = self._take_unread()
+        messages: list[Any] = [_message(parts)] if parts else []
+        ready = self._ready
+        if not ready and not messages:
+            self._take_at_once(messages, max, self._flags(flags, True, timeout))
+        if not ready and not messages:
+            messages.append(_message(self.recv_multipart(flags, timeout=timeout)))
+        while ready and len(messages) < max:
+            messages += [_message(parts) for parts in (self._take_ready(),) if parts]
+        while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
+            pass
+        return messages
+
+    def _take_at_once(self, messages: list[Any], most: int, flags: int) -> bool:
+        """Take a slot full of messages, if nobody is before us. False: none were there."""
+        pair = slot, view = _some_slot()
+        while (rc := lib.gzh_recv_many(self._ptr, slot, flags, most - len(messages))) == YIELD:
+            turn()
+            if self._ready:
+                break
+        if rc == _SEVERAL:
+            messages += messages_in(slot, view)
+        elif rc not in _NOTHING:
+            try:
+                messages.append(_message(self._finish(pair, rc, flags, None)))
+            except errors.ZMQError:
+                if not messages:
+                    raise
+                return False  # the next call will be told
+            return True
+        _return_slot(pair)
+        return bool(rc == _SEVERAL)
+
+    def send_many(
+        self,
+        messages: Iterable[Any],
+        flags: int = 0,
+        copy: bool = True,
+        timeout: float | None = None,
+    ) -> int:
+        """Send messages, in their order; returns how many. Waits where it has to, as `send` does.
+
+        Each is what `send` takes or, of several parts, a list or tuple of that; copied, or with
+        ``copy=False`` as `send` has it. Each is sent whole or not at all. timeout (seconds) is for all
+        of them together. Whatever is raised has an attribute ``sent``, how many were sent before: with
+        `Again`, as many as there was room for. Raises TypeError, which names the message, for what can
+        not be sent, ValueError for ``SNDMORE``.
+        """
+        if flags & SNDMORE:
+            raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
+        waiting = list(messages)
+        end = None if timeout is None else time.monotonic() + timeout
+        sent = 0
+        try:
+            while sent < len(waiting):
+                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, flags)
+                sent += count
+                if count == 0:
+                    left = None if end is None else max(end - time.monotonic(), 0)
+                    self._send_one(waiting[sent], sent, flags, copy, left)
+                    sent += 1
+        except BaseException as e:
+            e.sent = sent  # type: ignore[attr-defined]
+            raise
+        return sent
+
+    def _send_one(self, message: Any, index: int, flags: int, copy: bool, timeout: float | None) -> None:
+        try:
+            if isinstance(message, (list, tuple)):
+                self.send_multipart(message, flags, copy, timeout=timeout)
+            else:
+                self.send(message, flags, copy, timeout=timeout)
+        except (TypeError, ValueError) as e:
+            raise type(e)(f"send_many: message {index}: {e}") from None
+
+    def _send_at_once(self, messages: list[Any], begin: int, flags: int) -> int:
+        """Send what is bytes, and as much of it as there is room for; returns how many."""
+        chunk = messages[begin : begin + _CHUNK]
+        parts = _NULL
+        if set(map(type, chunk)) != _BYTES:
+            parts = []
+            flat: list[Any] = []
+            for message in chunk:
+                of = message if type(message) is list else [message]
+                if not of or set(map(type, of)) != _BYTES:
+                    break
+                parts.append(len(of))
+                flat += of
+            if not parts:
+                return 0
+            count, chunk = len(parts), flat
+        else:
+            count = len(chunk)
+        sizes = list(map(len, chunk))
+        if sum(sizes) > _CHUNK_BYTES:
+            return 0  # large ones are not copied twice
+        sent = ffi.new("int *")
+        data = b"".join(chunk)
+        while (rc := lib.gzh_send_many(self._ptr, data, sizes, parts, count, flags, sent)) == YIELD:
+            turn()
+        if rc not in _NOTHING and not sent[0]:
+            check(rc, f"send_many on {self!r}")
+        return int(sent[0])
+
+
+def _message(parts: list[bytes]) -> Any:
+    return parts[0] if len(parts) == 1 else parts
