@@ -33,6 +33,11 @@ void gzh_slice(uint64_t nanoseconds)
     slice_end = slice_clock() + nanoseconds;
 }
 
+bool gzh_slice_is_over(void)
+{
+    return slice_clock() > slice_end;
+}
+
 /* ---- requests ---- */
 
 static queue *queue_of(gzh_socket *s, int kind)

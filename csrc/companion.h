@@ -40,6 +40,7 @@ struct gzh_request {
     int result;               /* written by the granter before GRANTED; >= 0, or -errno */
     void *subject;            /* the socket or context that it waits on */
     gzh_request *next, *prev; /* in a queue of the subject, under its mutex */
+    gzh_request *whole;       /* of a poll's node (poll.c): what it is a part of; else NULL.  Constant */
     /* Take the request back, whatever its state; called by its greenlet, or for one whose thread
      * has ended.  0, or GZH_ABANDONED: the companion is still inside a call for it. */
     int (*cancel)(gzh_request *request);

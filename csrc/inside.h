@@ -1,4 +1,4 @@
-/* What socket.c and ask.c, the two halves of one room, share: the struct, and who may touch what.
+/* What socket.c, ask.c and poll.c, the parts of one room, share: the struct, and who may touch what.
  * Nobody else includes this.
  *
  * Two levels of exclusion.  The queue mutex guards the fields marked Q and is held for a few
@@ -89,6 +89,10 @@ gzh_message *gzh_take_ready(gzh_socket *s);
 /* The last touch of a request that is out of its queue: its greenlet takes the mutex before it lets
  * the request go. */
 void gzh_grant(gzh_request *r, int result);
+/* The same for a poll's node: is it the first of its poll, whose greenlet is to be told?  (poll.c) */
+bool gzh_is_first(gzh_request *node);
+/* Has this OS thread's hub to turn before a call that blocks goes on?  (ask.c) */
+bool gzh_slice_is_over(void);
 /* Give waiting receivers what lies in the ready list for nobody. */
 void gzh_grant_ready(gzh_socket *s);
 /* Those that wait may be served now, and no signal of libzmq's tells it.  Lets the mutex go. */

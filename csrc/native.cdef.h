@@ -14,6 +14,13 @@ typedef struct {
     char data[65536];
 } gzh_slot;
 
+typedef struct {
+    gzh_socket *socket;
+    int fd;
+    int mask;
+    int events;
+} gzh_poll_item;
+
 static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
 static const int GZH_SEVERAL, GZH_ONE, GZH_LOOK;
 static const int GZH_ABANDONED, GZH_KEEP, GZH_SLOT_BYTES, GZH_SLOT_PARTS;
@@ -59,6 +66,9 @@ int gzh_send_many(gzh_socket *socket, const char *data, const size_t *sizes, con
                   int count, int flags, int *sent);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
+int gzh_poll_look(gzh_poll_item *items, int count, int flags);
+int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
+int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
 int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
              size_t *size);
 int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);

@@ -84,7 +84,8 @@ void gzh_grant(gzh_request *r, int result)
 {
     r->result = result;
     atomic_store(&r->state, GZH_GRANTED);
-    gzh_companion_tell(r->companion);
+    if (!r->whole || gzh_is_first(r))
+        gzh_companion_tell(r->companion);
 }
 
 void gzh_grant_ready(gzh_socket *s)

@@ -69,6 +69,24 @@ int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *
 /* Events of `mask` that are there, GZH_LOOK, or GZH_WAIT (never 0, but with ZMQ_DONTWAIT). */
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 
+/* One of the things that a poll over several waits for: a socket or, where that is NULL, any other
+ * descriptor, of which gzh_poll_begin and gzh_poll_end know nothing: its waiting is the hub's. */
+typedef struct {
+    gzh_socket *socket;
+    int fd;
+    int mask;   /* what is asked for */
+    int events; /* what was found; when a function fails because of this one: its result */
+} gzh_poll_item;
+
+/* At once: fill in the events of all items (of a socket in which another is inside, leave them as they
+ * are).  How many have some, GZH_YIELD (never with ZMQ_DONTWAIT), or -errno. */
+int gzh_poll_look(gzh_poll_item *items, int count, int flags);
+/* Wait for any of the sockets: GZH_WAIT, then gzh_poll_end; GZH_BUSY; or -errno. */
+int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
+/* After a wake-up, or to wait no longer (give_up): how many sockets had news, with the events that they
+ * told; GZH_WAIT if that was not it; -EAGAIN; or -errno.  Look again: others may have been quicker. */
+int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
+
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another
  * is the socket's owner.  With one: GZH_WAIT, or GZH_BUSY.  `data` is copied, and `*size` of what
  * a GZH_GET or GZH_BIND has found is copied by gzh_end_call. */

@@ -15,6 +15,7 @@ The map of the package; each line may import those above it:
     _formats             text, JSON, pickles
     _socket              Socket
     _context             Context
+    _poll                Poller, select
 """
 
 from importlib import import_module as _import_module
@@ -36,6 +37,9 @@ from ._frame import MessageTracker as MessageTracker
 from ._helper import Helper as Helper
 from ._helper import helper as helper
 from ._libzmq import *
+from ._poll import Poller as Poller
+from ._poll import select as select
+from ._poll import zmq_poll as zmq_poll
 from ._socket import Socket as Socket
 from .constants import *
 from .errors import *

@@ -18,13 +18,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
 import gevent.local
-from gevent import get_hub, getcurrent
+from gevent import Timeout, get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
 from gevent.monkey import get_original
@@ -32,7 +32,7 @@ from gevent.socket import wait_read
 
 from . import errors
 from ._native import ffi, lib
-from .constants import Errno
+from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
@@ -73,6 +73,16 @@ def check(rc: int, about: str = "") -> int:
             "raise the limit with ulimit -u (or the container's limit of processes)",
         )
     return errors.check(rc, about)
+
+
+# What libev and libuv call them, and epoll.
+_READ: Final = 1
+_WRITE: Final = 2
+_PRI: Final = 2
+try:
+    _epoll: Any = get_original("select", "epoll")
+except AttributeError:
+    _epoll = None
 
 
 class Helper:
@@ -205,11 +215,13 @@ def wait(
     end: Callable[[Any, Any, bool], int],
     ask: Any = None,
     timeout: float | None = None,
+    others: Descriptors | None = None,
 ) -> int:
     """Make a call that cannot be completed at once, and wait for its result.
 
     begin(ask, companion) asks, and answers WAIT if the answer is yet to come; end(ask, companion,
     give_up) looks after a wake-up, and answers WAIT if that was not it. timeout: seconds, or None.
+    others: what else is waited for; each of them is a wake-up.
     The result is end's or begin's: -EAGAIN when the time has passed.
     """
     if getcurrent() is get_hub():
@@ -233,17 +245,18 @@ def wait(
             return rc
         deadline = None if timeout is None else time.monotonic() + timeout
         descriptor = _descriptor_of(companion)
+        wait_for: Callable[..., Any] = wait_read if others is None else others
         try:
             if deadline is None:
                 while rc == WAIT:
-                    wait_read(descriptor)
+                    wait_for(descriptor)
                     rc = end(ask, companion, False)
                 return rc
             expired = _Expired()
             try:
                 while rc == WAIT:
                     # libuv counts in milliseconds, and gevent warns of less.
-                    wait_read(descriptor, max(deadline - time.monotonic(), 0.001), expired)
+                    wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
                     rc = end(ask, companion, False)
             except _Expired as e:
                 if e is not expired:
@@ -261,6 +274,67 @@ def wait(
         _turns.waiting -= 1
         if companion is not None:
             helper._give_back(companion, usable)
+
+
+class Descriptors:
+    """Descriptors that are not ZeroMQ's, for `wait` to wait for beside the completion pipe.
+
+    wanted: each with the `POLLIN`, ... to wait for; one that hangs up or fails is always a wake-up.
+    Whether there is something must be looked at afterwards, as it must after gevent's `wait_read`.
+    """
+
+    def __init__(self, wanted: Iterable[tuple[int, int]]) -> None:
+        self._watched: list[tuple[int, int]] = []
+        self._odd: dict[int, int] = {}  # what the hub has no watchers for, and epoll's masks
+        for descriptor, mask in wanted:
+            events = (_READ if mask & POLLIN else 0) | (_WRITE if mask & POLLOUT else 0)
+            if events:
+                self._watched.append((descriptor, events))
+            if mask & POLLPRI or not events:
+                self._odd[descriptor] = self._odd.get(descriptor, 0) | (_PRI if mask & POLLPRI else 0)
+
+    def __call__(self, pipe: int, seconds: float | None = None, expired: Any = None) -> None:
+        """What `wait_read` does, for the pipe and all of them: its place in `wait` is here."""
+        hub = get_hub()
+        waiter: Waiter[None] = Waiter(hub)
+        watchers: list[Any] = []
+        odd = self._open_odd() if self._odd else None
+        try:
+            watched = [(pipe, _READ), *self._watched]
+            if odd is not None:
+                watched.append((odd.fileno(), _READ))
+            for descriptor, events in watched:
+                watchers.append(hub.loop.io(descriptor, events))
+                watchers[-1].start(waiter.switch, None)
+            with Timeout(seconds, expired):
+                waiter.get()
+        except OSError:
+            pass  # one is closed, or being closed: news, to be looked at
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+                watcher.close()
+            if odd is not None:
+                odd.close()
+
+    def _open_odd(self) -> Any:
+        """A set of those, which the hub has a watcher for."""
+        if _epoll is None:
+            raise errors.error(Errno.ENOTSUP, "POLLPRI, or POLLERR alone, where there is no epoll")
+        try:
+            odd = _epoll()
+        except OSError as e:
+            raise errors.error(e.errno or 0, "a descriptor to poll with") from None
+        try:
+            for descriptor, mask in self._odd.items():
+                try:
+                    odd.register(descriptor, mask)
+                except PermissionError:
+                    pass  # a file on a disk: nothing ever happens to it
+        except BaseException:
+            odd.close()
+            raise
+        return odd
 
 
 _ready = -1  # a descriptor that is always readable
@@ -358,12 +432,12 @@ def linger(pointer: Any) -> bool:
     return False
 
 
-def turn() -> None:
+def turn(anyway: bool = False) -> None:
     """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again."""
     turns = _turns
     hub = get_hub()
     if turns.hub is not hub:
         turns.enter(hub)
-    if not turns.turned and getcurrent() is not hub:
+    if (anyway or not turns.turned) and getcurrent() is not hub:
         turns.wait()
     turns.begin()
