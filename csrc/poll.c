@@ -242,14 +242,14 @@ int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool
         return GZH_FORKED;
     gzh_request *whole = gzh_companion_request(companion);
     gzh_companion_drain(companion);
-    bool waits = atomic_load(&whole->state) == GZH_QUEUED;
-    if (waits && !give_up)
+    int state = atomic_load(&whole->state);
+    if (state == GZH_IDLE || (state == GZH_QUEUED && !give_up))
         return GZH_WAIT;
     for (int i = 0; i < count; i++)
         items[i].events = 0;
     GZH_PAUSE("poll: about to take out");
     int rc = take_out(whole, items);
-    if (waits)
+    if (state == GZH_QUEUED)
         gzh_companion_drain(companion); /* it may have been told since */
     return rc == 0 ? -EAGAIN : rc;
 }
