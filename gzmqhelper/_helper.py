@@ -19,6 +19,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from errno import EBADF
 from types import TracebackType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
@@ -298,18 +299,22 @@ class Descriptors:
         hub = get_hub()
         waiter: Waiter[None] = Waiter(hub)
         watchers: list[Any] = []
-        odd = self._open_odd() if self._odd else None
+        odd = None
         try:
-            watched = [(pipe, _READ), *self._watched]
-            if odd is not None:
-                watched.append((odd.fileno(), _READ))
-            for descriptor, events in watched:
-                watchers.append(hub.loop.io(descriptor, events))
-                watchers[-1].start(waiter.switch, None)
+            try:
+                watched = [(pipe, _READ), *self._watched]
+                if self._odd:
+                    odd = self._open_odd()
+                    watched.append((odd.fileno(), _READ))
+                for descriptor, events in watched:
+                    watchers.append(hub.loop.io(descriptor, events))
+                    watchers[-1].start(waiter.switch, None)
+            except OSError as e:
+                if e.errno == EBADF:
+                    return  # closed by another, or about to be: looking at it will tell
+                raise errors.error(e.errno or 0, "poll on a descriptor") from None
             with Timeout(seconds, expired):
                 waiter.get()
-        except OSError:
-            pass  # one is closed, or being closed: news, to be looked at
         finally:
             for watcher in watchers:
                 watcher.stop()
@@ -321,10 +326,7 @@ class Descriptors:
         """A set of those, which the hub has a watcher for."""
         if _epoll is None:
             raise errors.error(Errno.ENOTSUP, "POLLPRI, or POLLERR alone, where there is no epoll")
-        try:
-            odd = _epoll()
-        except OSError as e:
-            raise errors.error(e.errno or 0, "a descriptor to poll with") from None
+        odd = _epoll()
         try:
             for descriptor, mask in self._odd.items():
                 try:

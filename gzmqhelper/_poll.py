@@ -84,7 +84,7 @@ class _Plan:
                 turn(anyway=True)
                 woken = False
                 continue
-            rc = wait(_begin, _end, (items, self.count, beside is not None), seconds, beside)
+            rc = wait(_begin, _end, (items, self, beside is not None), seconds, beside)
             if rc < 0 and rc != _EAGAIN:
                 check(rc, self._name(items))
             woken = beside is not None
@@ -121,15 +121,17 @@ def _descriptor_of(thing: Any) -> int:
     return descriptor
 
 
-# The two halves of the wait. ask: items, how many, and whether any wake-up is reason enough to look.
+# The two halves of the wait. ask: items, what for, and whether any wake-up is reason enough to look.
 
 
-def _begin(ask: tuple[Any, int, bool], companion: Any) -> int:
-    return int(lib.gzh_poll_begin(ask[0], ask[1], companion))
+def _begin(ask: tuple[Any, _Plan, bool], companion: Any) -> int:
+    items, plan, _ = ask
+    return int(lib.gzh_poll_begin(items, plan.count, companion))
 
 
-def _end(ask: tuple[Any, int, bool], companion: Any, give_up: bool) -> int:
-    return int(lib.gzh_poll_end(ask[0], ask[1], companion, give_up or ask[2]))
+def _end(ask: tuple[Any, _Plan, bool], companion: Any, give_up: bool) -> int:
+    items, plan, any_wakeup = ask
+    return int(lib.gzh_poll_end(items, plan.count, companion, give_up or any_wakeup))
 
 
 def _seconds(milliseconds: float | None) -> float | None:

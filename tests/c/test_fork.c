@@ -90,13 +90,15 @@ static void a_fork_before_there_was_any_companion_is_noticed(void)
 static void a_child_touches_nothing_of_its_parents(void)
 {
     scene s = begin_scene(ZMQ_DEALER);
-    greenlet reader, granted, writer, poller, idle;
+    greenlet reader, granted, writer, poller, several, idle;
+    gzh_poll_item items[2] = {{.socket = s.socket, .mask = ZMQ_POLLOUT}, {.fd = 0}};
     char text[64];
     int value;
     born(&granted);
     born(&reader);
     born(&writer);
     born(&poller);
+    born(&several);
     born(&idle);
     set_option(s.socket, ZMQ_SNDHWM, 1);
     CHECK_IS(send_now(s.socket, "first"), 0);
@@ -104,6 +106,7 @@ static void a_child_touches_nothing_of_its_parents(void)
     CHECK_IS(ask_recv(&reader, s.socket), GZH_WAIT);
     CHECK_IS(ask_send(&writer, s.socket, "a|b"), GZH_WAIT);
     CHECK_IS(gzh_poll(s.socket, poller.companion, ZMQ_POLLOUT, 0), GZH_WAIT);
+    CHECK_IS(gzh_poll_begin(items, 2, several.companion), GZH_WAIT);
     fake_deliver(s.zmq, "m1");
     WAIT_TOLD(&granted);
     for (int generation = 0; generation < 2; generation++) {
@@ -120,6 +123,9 @@ static void a_child_touches_nothing_of_its_parents(void)
             CHECK_IS(gzh_end(reader.companion, reader.slot, 0, true), GZH_FORKED);
             CHECK_IS(gzh_end_call(poller.companion, NULL, NULL), GZH_FORKED);
             CHECK_IS(gzh_context_end_term(idle.companion), GZH_FORKED);
+            CHECK_IS(gzh_poll_end(items, 2, several.companion, true), GZH_FORKED);
+            CHECK_IS(gzh_poll_begin(items, 2, several.companion), GZH_BUSY);
+            CHECK_IS(gzh_poll_look(items, 2, ZMQ_DONTWAIT), GZH_FORKED);
             CHECK_IS(gzh_companion_cancel(writer.companion), 0);
             CHECK_IS(ask_recv(&idle, s.socket), GZH_FORKED);
             CHECK_IS(ask_send(&idle, s.socket, "x"), GZH_FORKED);
@@ -144,6 +150,7 @@ static void a_child_touches_nothing_of_its_parents(void)
             dies(&reader);
             dies(&writer);
             dies(&poller);
+            dies(&several);
             dies(&idle);
             all_works();
             pid = fork_child(); /* and a grandchild */
@@ -162,7 +169,10 @@ static void a_child_touches_nothing_of_its_parents(void)
     CHECK_IS(wait_on(&granted, GZH_WAIT), 2);
     NOT_TOLD(&reader);
     NOT_TOLD(&writer);
+    NOT_TOLD(&several);
     CHECK(fake_take(s.zmq, NULL, text, sizeof text));
+    WAIT_TOLD(&several);
+    CHECK_IS(gzh_poll_end(items, 2, several.companion, false), 1);
     CHECK_IS(wait_on(&writer, GZH_WAIT), 0);
     fake_deliver(s.zmq, "m2");
     CHECK_IS(wait_on(&reader, GZH_WAIT), 2);
@@ -170,6 +180,7 @@ static void a_child_touches_nothing_of_its_parents(void)
     dies(&reader);
     dies(&writer);
     dies(&poller);
+    dies(&several);
     dies(&idle);
     end_scene(&s);
 }

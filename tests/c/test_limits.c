@@ -67,6 +67,7 @@ static void without_descriptors_nothing_is_queued(void)
     scene s = begin_scene(ZMQ_PULL);
     greenlet g;
     gzh_companion *none;
+    gzh_poll_item item = {.socket = s.socket, .mask = ZMQ_POLLIN};
     int living, parked, on_watch;
     leave_descriptors(0);
     CHECK_IS(gzh_companion_open(&none), -EMFILE);
@@ -75,6 +76,7 @@ static void without_descriptors_nothing_is_queued(void)
     CHECK_IS(ask_recv(&g, s.socket), -EMFILE); /* the watch needs one */
     CHECK_IS(ask_send(&g, s.socket, "x"), -EMFILE);
     CHECK_IS(gzh_poll(s.socket, g.companion, ZMQ_POLLIN, 0), -EMFILE);
+    CHECK_IS(gzh_poll_begin(&item, 1, g.companion), -EMFILE);
     gzh_companion_counts(&living, &parked, &on_watch);
     CHECK_IS(on_watch, 0);
     fake_deliver(s.zmq, "m1");
@@ -117,12 +119,18 @@ static void a_socket_that_cannot_be_watched_is_an_error_for_who_waits(void)
 {
 #ifndef GZH_WATCH_POLL
     scene s = begin_scene(ZMQ_PULL);
+    gzh_poll_item item = {.socket = s.socket, .mask = ZMQ_POLLIN};
     greenlet a, b;
     born(&a);
     born(&b);
     atomic_store(&failing_registrations, 1);
     CHECK_IS(ask_recv(&a, s.socket), GZH_WAIT);
     CHECK_IS(wait_on(&a, GZH_WAIT), -ENOSPC);
+    atomic_store(&failing_registrations, 1);
+    CHECK_IS(gzh_poll_begin(&item, 1, a.companion), GZH_WAIT);
+    WAIT_TOLD(&a);
+    CHECK_IS(gzh_poll_end(&item, 1, a.companion, false), -ENOSPC);
+    CHECK_IS(item.events, -ENOSPC);
     CHECK_IS(ask_recv(&a, s.socket), GZH_WAIT);
     CHECK_IS(ask_recv(&b, s.socket), GZH_WAIT);
     fake_deliver(s.zmq, "m1");
