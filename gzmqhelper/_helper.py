@@ -435,7 +435,10 @@ def linger(pointer: Any) -> bool:
 
 
 def turn(anyway: bool = False) -> None:
-    """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again."""
+    """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again.
+
+    anyway: even if it has.
+    """
     turns = _turns
     hub = get_hub()
     if turns.hub is not hub:

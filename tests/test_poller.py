@@ -266,11 +266,10 @@ def test_polls_that_never_have_to_wait_let_the_hub_turn(crowd, ticker, registere
     if registered == "sockets":
         pushes[0].send(b"x")
         poller = poller_of(*pulls)
-    ticks = ticker.ticks
-    end = time.monotonic() + 0.3
-    while time.monotonic() < end:
+    enough, limit = ticker.ticks + 20, time.monotonic() + 20
+    while ticker.ticks < enough:
         poller.poll()
-    assert ticker.ticks > ticks + 10
+        assert time.monotonic() < limit
 
 
 # ---- leaving early, and the ends ---------------------------------------------------------------------

@@ -99,8 +99,10 @@ def test_receivers_that_come_and_go_take_nothing_that_a_poll_should_see(sockets,
     def come_and_go():
         while True:
             receiver = gevent.spawn(lambda: got.append(int(random.choice(socks).recv())))
-            turns(random.randrange(3))
-            receiver.kill()
+            try:
+                turns(random.randrange(3))
+            finally:
+                receiver.kill()
 
     with greenlets(read, come_and_go):
         for number in range(ROUNDS // 2):
