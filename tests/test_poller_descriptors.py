@@ -339,6 +339,15 @@ def test_no_event_is_missed_while_sockets_and_descriptors_race(pair, pipes, tick
     assert taking.error is None
 
 
+def test_several_greenlets_poll_the_same_descriptor(pair, pipes, ticker):
+    r, w = pipes()
+    polling = [waiting(poller_of(r, *sockets).poll) for sockets in ([], [], [pair[0]], [pair[0]])]
+    polling[0].greenlet.kill()
+    os.write(w, b"x")
+    for one in polling[1:]:
+        assert one.join().result == [(r, zmq.POLLIN)]
+
+
 def test_descriptors_are_polled_in_several_threads(pipes):
     r, w = pipes()
 
