@@ -50,7 +50,9 @@ static int look_at_socket(gzh_poll_item *item)
     gzh_socket *s = item->socket;
     if (s->generation != gzh_generation)
         return GZH_FORKED;
-    int rc = gzh_claim(s);
+    int rc;
+    while ((rc = gzh_claim_to_receive(s)) == GZH_LOOK) /* Python will, after this */
+        unlock(s);
     if (rc == 0) {
         unlock(s);
         rc = gzh_wire_events(&s->wire);

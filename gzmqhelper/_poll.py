@@ -50,22 +50,17 @@ class _Plan:
         count = self.count
         items = ffi.new(_ITEMS, count)
         ffi.memmove(items, self.items, count * _ITEM_BYTES)
-        unread = []
-        for index, socket in self.sockets:
+        for _, socket in self.sockets:
             if socket._closed:  # a shadow may be, though what it shadows is not
                 raise errors.error(Errno.ENOTSOCK, f"poll on {socket!r}")
-            if socket._partial and items[index].mask & POLLIN and socket._has_unread():
-                unread.append(index)
         others = []
         for index in self.others:
             items[index].fd = _descriptor_of(self.wanted[index][0])
             others.append((items[index].fd, items[index].mask))
         # Of nothing there will never be news.
-        only_look = bool(unread) or not (count or seconds)
-        if not self._wait(items, others, seconds, only_look) and not unread:
+        only_look = not (count or seconds)
+        if not self._wait(items, others, seconds, only_look):
             return []
-        for index in unread:
-            items[index].events |= POLLIN
         ready = []
         for index, item in enumerate(items):
             if events := item.events:
@@ -96,7 +91,13 @@ class _Plan:
     def _look(self, items: Any, flags: int) -> int:
         while (rc := _poll_look(items, self.count, flags)) == YIELD:
             turn()
-        return check(rc, "" if rc >= 0 else self._name(items))
+        check(rc, "" if rc >= 0 else self._name(items))
+        # After that: while others ran, or another thread, one of them may have been left something.
+        for index, socket in self.sockets:
+            if (socket._ready or socket._partial) and items[index].mask & POLLIN and socket._has_unread():
+                rc += items[index].events == 0
+                items[index].events |= POLLIN
+        return int(rc)
 
     def _name(self, items: Any) -> str:
         """What a poll that failed is about."""
