@@ -48,7 +48,7 @@ static queue *queue_of(gzh_socket *s, int kind)
                            : &s->calls;
 }
 
-static void free_data(gzh_request *r)
+void gzh_free_data(gzh_request *r)
 {
     if (r->kind == SEND)
         gzh_message_free(r->data);
@@ -107,7 +107,7 @@ static int cancel(gzh_request *r)
         break;
     }
     if (rc == 0) {
-        free_data(r);
+        gzh_free_data(r);
         atomic_store(&r->state, GZH_IDLE);
     }
     if (news)
@@ -118,9 +118,7 @@ static int cancel(gzh_request *r)
     return rc;
 }
 
-/* The request of this companion, free to be filled in; NULL: it is in use, or on watch and wanted
- * for a call. */
-static gzh_request *new_request(gzh_socket *s, gzh_companion *companion, int kind)
+gzh_request *gzh_new_request(gzh_socket *s, gzh_companion *companion, int kind)
 {
     gzh_request *r = gzh_companion_free_request(companion);
     if (!r || (kind == CALL && companion == gzh_watch_companion()))
@@ -133,8 +131,7 @@ static gzh_request *new_request(gzh_socket *s, gzh_companion *companion, int kin
     return r;
 }
 
-/* Mutex held. */
-static int enqueue(gzh_socket *s, gzh_request *r)
+int gzh_enqueue(gzh_socket *s, gzh_request *r)
 {
     gzh_hold(s);
     atomic_store(&r->state, GZH_QUEUED);
@@ -144,21 +141,19 @@ static int enqueue(gzh_socket *s, gzh_request *r)
     return GZH_WAIT;
 }
 
-/* Mutex held, and another is owner: what becomes of this call?  Queued, it is for the owner to see. */
-static int found_owner(gzh_socket *s, gzh_request *r, bool nonblock)
+int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock)
 {
     if (nonblock)
         return -EAGAIN;
     if (!r)
         return GZH_WAIT;
     s->again = true;
-    return enqueue(s, r);
+    return gzh_enqueue(s, r);
 }
 
 /* ---- what Python calls ---- */
 
-/* What every call begins with: 0, or the code to return. */
-static int enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock)
+int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock)
 {
     if (s->generation != gzh_generation)
         return GZH_FORKED;
@@ -167,7 +162,7 @@ static int enter(const gzh_socket *s, const gzh_companion *companion, bool nonbl
     return 0;
 }
 
-static bool may_not_wait(const gzh_socket *s, int flags, int direction)
+bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction)
 {
     return flags & ZMQ_DONTWAIT || gzh_socket_timeout(s, direction) == 0;
 }
@@ -236,12 +231,12 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
 {
     gzh_message m, *kept = NULL, *odd = NULL;
     gzh_request *r = NULL;
-    bool nonblock = !companion && may_not_wait(s, flags, 0);
-    int rc = enter(s, companion, nonblock);
+    bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
+    int rc = gzh_enter(s, companion, nonblock);
     if (rc)
         return rc;
     if (companion) {
-        if (!(r = new_request(s, companion, RECEIVE)))
+        if (!(r = gzh_new_request(s, companion, RECEIVE)))
             return GZH_BUSY;
         if ((rc = gzh_watch_begin(companion)) < 0)
             return rc;
@@ -249,7 +244,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     rc = gzh_claim_to_receive(s);
     if (rc) {
         if (rc == GZH_WAIT)
-            rc = found_owner(s, r, nonblock);
+            rc = gzh_found_owner(s, r, nonblock);
         unlock(s);
         return rc;
     }
@@ -260,13 +255,13 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (!ahead)
         s->taken = 0;
     if (s->receivers.head || (ahead && !nonblock && s->taken++ >= A_FEW)) {
-        rc = nonblock ? -EAGAIN : r ? enqueue(s, r) : GZH_WAIT;
+        rc = nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
     } else {
         gzh_message_init(&m);
         rc = -take(s, &m, &kept);
         dry = rc == -EAGAIN;
         if (dry && !nonblock)
-            rc = r ? enqueue(s, r) : GZH_WAIT;
+            rc = r ? gzh_enqueue(s, r) : GZH_WAIT;
         bool alone = !kept && !ahead && !r && !s->pollers.head;
         int most = rc || !alone || flags & GZH_KEEP || !fits(&m) ? 1
                    : many                                        ? many
@@ -299,134 +294,15 @@ int gzh_recv_many(gzh_socket *s, gzh_slot *slot, int flags, int most)
     return receive(s, NULL, slot, flags, most);
 }
 
-/* `r`, if there is one, is to be queued when it cannot be sent at once, and has the message. */
-static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock)
-{
-    int rc = gzh_claim(s);
-    if (rc) {
-        if (rc == GZH_WAIT)
-            rc = found_owner(s, r, nonblock);
-        unlock(s);
-        return rc;
-    }
-    rc = gzh_in_step(s);
-    if (rc == 0 && s->senders.head)
-        rc = nonblock ? -EAGAIN : r ? enqueue(s, r) : GZH_WAIT;
-    if (rc == 0) {
-        unlock(s);
-        int error = gzh_wire_put(&s->wire, m);
-        if (error == EAGAIN && nonblock && gzh_wire_events(&s->wire) >= 0)
-            error = gzh_wire_put(&s->wire, m); /* libzmq looks for news only now and then when it sends */
-        GZH_PAUSE("send: tried");
-        lock(s);
-        rc = error != EAGAIN || nonblock ? -error : r ? enqueue(s, r) : GZH_WAIT;
-    }
-    gzh_release(s, false);
-    unlock(s);
-    return rc;
-}
-
-int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
-{
-    bool nonblock = may_not_wait(s, flags, 1);
-    int rc = enter(s, NULL, nonblock);
-    if (rc)
-        return rc;
-    gzh_message m;
-    gzh_message_init(&m);
-    rc = gzh_message_add(&m, data, size);
-    if (!rc)
-        rc = send_any(s, NULL, &m, nonblock);
-    gzh_message_clear(&m);
-    return rc;
-}
-
-int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
-{
-    bool nonblock = may_not_wait(s, flags, 1);
-    int rc = enter(s, NULL, nonblock);
-    if (rc)
-        return rc;
-    gzh_message m;
-    const char *from = data;
-    gzh_message_init(&m);
-    for (int i = 0; i < parts && !rc; i++) {
-        rc = gzh_message_add(&m, from, sizes[i]);
-        from += sizes[i];
-    }
-    if (!rc)
-        rc = send_any(s, NULL, &m, nonblock);
-    gzh_message_clear(&m);
-    return rc;
-}
-
-int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const int *parts, int count,
-                  int flags, int *sent)
-{
-    bool nonblock = may_not_wait(s, flags, 1), ahead;
-    const char *from = data;
-    *sent = 0;
-    int rc = enter(s, NULL, nonblock);
-    if (rc || (rc = gzh_claim(s)) != 0) {
-        if (rc == GZH_WAIT || rc == -ENOTSOCK)
-            unlock(s);
-        return rc == GZH_WAIT && nonblock ? -EAGAIN : rc;
-    }
-    rc = gzh_in_step(s);
-    ahead = s->senders.head != NULL;
-    unlock(s);
-    gzh_message m;
-    gzh_message_init(&m);
-    while (rc == 0 && !ahead && *sent < count) {
-        for (int i = 0; i < (parts ? parts[*sent] : 1) && rc == 0; i++) {
-            rc = gzh_message_add(&m, from, *sizes);
-            from += *sizes++;
-        }
-        if (rc == 0)
-            rc = -gzh_wire_put(&s->wire, &m);
-        if (rc == -EAGAIN && gzh_wire_events(&s->wire) >= 0)
-            rc = -gzh_wire_put(&s->wire, &m);
-        gzh_message_clear(&m);
-        *sent += rc == 0;
-    }
-    lock(s);
-    gzh_release(s, false);
-    unlock(s);
-    if (rc == -EAGAIN || (rc == 0 && ahead))
-        return nonblock ? -EAGAIN : GZH_WAIT;
-    return rc;
-}
-
-int gzh_send_message(gzh_socket *s, gzh_companion *companion, gzh_message *m, int flags)
-{
-    bool nonblock = !companion && may_not_wait(s, flags, 1);
-    gzh_request *r = NULL;
-    int rc = enter(s, companion, nonblock);
-    if (rc)
-        return rc;
-    if (!companion)
-        return send_any(s, NULL, m, nonblock);
-    if (!(r = new_request(s, companion, SEND)))
-        return GZH_BUSY;
-    if ((rc = gzh_watch_begin(companion)) < 0)
-        return rc;
-    if (!(r->data = gzh_message_keep(m)))
-        return -ENOMEM;
-    rc = send_any(s, r, r->data, false);
-    if (rc != GZH_WAIT)
-        free_data(r);
-    return rc;
-}
-
 int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
 {
     bool nonblock = !companion && flags & ZMQ_DONTWAIT;
     gzh_request *r = NULL;
-    int rc = enter(s, companion, nonblock);
+    int rc = gzh_enter(s, companion, nonblock);
     if (rc)
         return rc;
     if (companion) {
-        if (!(r = new_request(s, companion, POLL)))
+        if (!(r = gzh_new_request(s, companion, POLL)))
             return GZH_BUSY;
         if ((rc = gzh_watch_begin(companion)) < 0)
             return rc;
@@ -435,12 +311,12 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
     rc = gzh_claim_to_receive(s);
     if (rc) {
         if (rc == GZH_WAIT)
-            rc = found_owner(s, r, nonblock);
+            rc = gzh_found_owner(s, r, nonblock);
         unlock(s);
         return rc == -EAGAIN ? 0 : rc;
     }
     if (r)
-        rc = enqueue(s, r); /* to be served before ownership goes */
+        rc = gzh_enqueue(s, r); /* to be served before ownership goes */
     else {
         unlock(s);
         rc = gzh_wire_events(&s->wire);
@@ -492,7 +368,7 @@ static void run_call(gzh_request *r)
     s->blocked = false;
     bool abandoned = r->abandoned;
     if (abandoned) {
-        free_data(r);
+        gzh_free_data(r);
         atomic_store(&r->state, GZH_IDLE);
     } else
         gzh_grant(r, s->closing ? -ENOTSOCK : rc);
@@ -506,7 +382,7 @@ static void run_call(gzh_request *r)
 int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option, void *data,
              size_t *size)
 {
-    int rc = enter(s, companion, true);
+    int rc = gzh_enter(s, companion, true);
     if (rc)
         return rc;
     if (!companion) {
@@ -522,7 +398,7 @@ int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option,
         unlock(s);
         return rc;
     }
-    gzh_request *r = new_request(s, companion, CALL);
+    gzh_request *r = gzh_new_request(s, companion, CALL);
     if (!r)
         return GZH_BUSY;
     if ((rc = gzh_companion_ready(companion)) < 0)
@@ -539,10 +415,10 @@ int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option,
     r->run = run_call;
     rc = gzh_claim(s);
     if (rc == -ENOTSOCK)
-        free_data(r);
+        gzh_free_data(r);
     else {
         bool owner = rc == 0;
-        rc = enqueue(s, r);
+        rc = gzh_enqueue(s, r);
         if (owner)
             gzh_release(s, false); /* to the companion, or to one that asked before */
     }
@@ -583,7 +459,7 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
         unlock(s);
         return GZH_WAIT;
     }
-    free_data(r);
+    gzh_free_data(r);
     atomic_store(&r->state, GZH_IDLE);
     if (news)
         gzh_look_again(s);

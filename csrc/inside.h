@@ -1,4 +1,4 @@
-/* What socket.c, ask.c and poll.c, the parts of one room, share: the struct, and who may touch what.
+/* What the files of one room, socket.c, ask.c, batch.c, send.c and poll.c, share: the struct, and who may touch what.
  * Nobody else includes this.
  *
  * Two levels of exclusion.  The queue mutex guards the fields marked Q and is held for a few
@@ -80,6 +80,17 @@ int gzh_claim(gzh_socket *s);
  * been served as far as they can be, to nobody.  Lets the mutex go meanwhile.  `dry`: the owner's
  * last call was a receive, and there was nothing. */
 void gzh_release(gzh_socket *s, bool dry);
+
+/* ask.c.  The request of this companion, free to be filled in; NULL: it is in use, or on watch and
+ * wanted for a call.  Free what it carries. */
+gzh_request *gzh_new_request(gzh_socket *s, gzh_companion *companion, int kind);
+void gzh_free_data(gzh_request *r);
+int gzh_enqueue(gzh_socket *s, gzh_request *r);
+/* Another is owner: what becomes of this call?  Queued, it is for the owner to see. */
+int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
+/* What every call begins with, without the mutex: 0, or the code to return. */
+int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock);
+bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 
 void gzh_append(queue *q, gzh_request *r);
 void gzh_unlink(queue *q, gzh_request *r);

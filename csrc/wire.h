@@ -1,5 +1,5 @@
 /* What the owner of a socket does inside libzmq: a whole message in, a whole message out, what has
- * happened.  socket.c and ask.c enter, as owner, without the queue mutex.  Nothing here blocks. */
+ * happened.  The files of inside.h enter, as owner, without the queue mutex.  Nothing here blocks. */
 #ifndef GZH_WIRE_H
 #define GZH_WIRE_H
 
