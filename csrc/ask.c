@@ -346,6 +346,8 @@ static int make(gzh_socket *s, int operation, int option, void *data, size_t *si
             atomic_store(&s->timeout[1], value);
         else if (option == ZMQ_REQ_RELAXED)
             atomic_store(&s->relaxed, value != 0);
+    } else if (rc == 0 && operation == GZH_MONITOR) {
+        atomic_store(&s->monitored, data != NULL);
     } else if (rc == 0 && operation == GZH_GET && option == ZMQ_EVENTS) {
         int events;
         memcpy(&events, data, sizeof events);
@@ -386,7 +388,8 @@ int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option,
     if (rc)
         return rc;
     if (!companion) {
-        if (gzh_blocks(operation, data))
+        /* To stop a monitor is to send a last event, which waits until there is room for it. */
+        if (gzh_blocks(operation, data) || (operation == GZH_MONITOR && atomic_load(&s->monitored)))
             return GZH_WAIT;
         rc = gzh_claim(s);
         if (rc == 0) {

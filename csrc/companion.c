@@ -210,6 +210,7 @@ gzh_request *gzh_companion_free_request(gzh_companion *c)
 {
     if (c->generation != gzh_generation || c->left || atomic_load(&c->request.state) != GZH_IDLE)
         return NULL;
+    atomic_store_explicit(&c->request.since, gzh_now_coarse_ns(), memory_order_relaxed);
     return &c->request;
 }
 
@@ -388,6 +389,24 @@ void gzh_companion_counts(int *threads, int *parked, int *on_watch)
     *parked = parked_count;
     *on_watch = watcher ? watcher->number : 0;
     GZH_MUST(pthread_mutex_unlock(&registry));
+}
+
+int gzh_companion_waiting(gzh_waiting *waiting, int room)
+{
+    int count = 0;
+    uint64_t now = gzh_now_coarse_ns();
+    GZH_MUST(pthread_mutex_lock(&registry));
+    for (gzh_companion *c = all; c; c = c->next) {
+        if (atomic_load(&c->request.state) == GZH_IDLE)
+            continue;
+        if (count < room) {
+            uint64_t since = atomic_load_explicit(&c->request.since, memory_order_relaxed);
+            waiting[count] = (gzh_waiting){(uintptr_t)c, c->number, now > since ? now - since : 0};
+        }
+        count++;
+    }
+    GZH_MUST(pthread_mutex_unlock(&registry));
+    return count;
 }
 
 int gzh_companion_limit(int limit)

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "platform.h"
 
@@ -48,6 +49,7 @@ struct gzh_request {
     void (*run)(gzh_request *request);
     /* What is asked; owned by the request from begin until end or cancel. */
     int kind, option, mask;
+    _Atomic uint64_t since; /* on the coarse clock; for people */
     bool abandoned; /* its greenlet has gone while the companion was inside the call */
     size_t size;
     void *data;
@@ -90,6 +92,14 @@ void gzh_companion_drain(gzh_companion *companion);
 /* Made by a parent process? */
 bool gzh_companion_is_strange(const gzh_companion *companion);
 
+/* For people: the requests that wait at this moment.  Fills in up to `room`, and says how many there
+ * are.  Nothing is held of what the addresses name.  Any thread. */
+typedef struct {
+    uintptr_t companion;
+    int number;
+    uint64_t waited_ns; /* to a few milliseconds */
+} gzh_waiting;
+int gzh_companion_waiting(gzh_waiting *waiting, int room);
 /* How many companions' threads live; how many are parked; the number on watch, or 0. */
 void gzh_companion_counts(int *living, int *parked, int *on_watch);
 /* Beyond that many, a thread is started only when it first has work.  Returns the old limit. */

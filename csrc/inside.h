@@ -12,7 +12,7 @@
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
- *   timeout, relaxed             written by an owner, read by anyone: atomic */
+ *   timeout, relaxed, monitored  written by an owner, read by anyone: atomic */
 #ifndef GZH_INSIDE_H
 #define GZH_INSIDE_H
 
@@ -37,6 +37,7 @@ struct gzh_socket {
     atomic_int holders; /* Python, each request, each event on its way */
     atomic_int timeout[2];
     atomic_bool relaxed;
+    atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
     uint64_t key;
     gzh_tell told;

@@ -28,12 +28,21 @@ static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE;
 extern unsigned gzh_generation;
 
+/* platform.h */
+int gzh_signal_writes(int number, int fd);
+
 /* companion.h */
 int gzh_companion_open(gzh_companion **companion);
 int gzh_companion_fd(const gzh_companion *companion);
 int gzh_companion_number(const gzh_companion *companion);
 void gzh_companion_close(gzh_companion *companion);
 int gzh_companion_cancel(gzh_companion *companion);
+typedef struct {
+    uintptr_t companion;
+    int number;
+    uint64_t waited_ns;
+} gzh_waiting;
+int gzh_companion_waiting(gzh_waiting *waiting, int room);
 void gzh_companion_counts(int *living, int *parked, int *on_watch);
 int gzh_companion_limit(int limit);
 

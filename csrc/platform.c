@@ -308,6 +308,28 @@ bool gzh_linger(int fd, int other, uint64_t nanoseconds)
     }
 }
 
+/* ---- signals ---- */
+
+static volatile sig_atomic_t signal_fd = -1;
+
+static void write_byte(int number)
+{
+    int error = errno;
+    char byte = (char)number;
+    if (write(signal_fd, &byte, 1) == -1) {
+        /* a full pipe: its reader has enough to read */
+    }
+    errno = error;
+}
+
+int gzh_signal_writes(int number, int fd)
+{
+    struct sigaction action = {.sa_handler = write_byte, .sa_flags = SA_RESTART | SA_ONSTACK};
+    signal_fd = fd;
+    sigfillset(&action.sa_mask);
+    return sigaction(number, &action, NULL) == -1 ? errno : 0;
+}
+
 /* ---- fork ---- */
 
 static void (*child_hook)(void);

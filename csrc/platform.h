@@ -69,6 +69,10 @@ void gzh_relax(void);
  * it is readable.  False: it is not, or `other` (-1: none) has become so. */
 bool gzh_linger(int fd, int other, uint64_t nanoseconds);
 
+/* From now on this signal of the process's writes a byte to `fd`, wherever it finds the program, and
+ * does nothing else.  0 or an errno.  Any thread; again for another descriptor. */
+int gzh_signal_writes(int number, int fd);
+
 /* How many forks lie between the first process and this one: what was made under another number
  * belongs to a parent and may not be touched.  Written only in a child that has one thread. */
 extern unsigned gzh_generation;

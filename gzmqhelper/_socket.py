@@ -19,6 +19,7 @@ from ._attributes import OptionAttributes
 from ._formats import Formats
 from ._helper import WAIT, check, wait
 from ._messages import _sockets
+from ._monitored import Monitored
 from ._native import ffi, lib
 from .constants import (
     EVENTS,
@@ -68,7 +69,7 @@ class _Endpoint:
         return f"<{self._leave.__name__} {self.addr!r} of {self.socket!r}>"
 
 
-class Socket(Formats, OptionAttributes):
+class Socket(Formats, Monitored, OptionAttributes):
     """A ZeroMQ socket, for any number of greenlets of any number of OS threads at once.
 
     Made by `Context.socket`. A call that has to wait lets other greenlets run; those that wait for

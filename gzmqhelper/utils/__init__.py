@@ -1,0 +1,1 @@
+"""Small tools, by the names that programs written for pyzmq import."""
