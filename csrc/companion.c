@@ -397,11 +397,13 @@ int gzh_companion_waiting(gzh_waiting *waiting, int room)
     uint64_t now = gzh_now_coarse_ns();
     GZH_MUST(pthread_mutex_lock(&registry));
     for (gzh_companion *c = all; c; c = c->next) {
-        if (atomic_load(&c->request.state) == GZH_IDLE)
+        int state = atomic_load(&c->request.state);
+        if (state == GZH_IDLE)
             continue;
         if (count < room) {
             uint64_t since = atomic_load_explicit(&c->request.since, memory_order_relaxed);
-            waiting[count] = (gzh_waiting){(uintptr_t)c, c->number, now > since ? now - since : 0};
+            waiting[count] = (gzh_waiting){(uintptr_t)c, c->number, state == GZH_GRANTED,
+                                           now > since ? now - since : 0};
         }
         count++;
     }

@@ -97,6 +97,7 @@ bool gzh_companion_is_strange(const gzh_companion *companion);
 typedef struct {
     uintptr_t companion;
     int number;
+    bool granted;       /* and its greenlet has not run since */
     uint64_t waited_ns; /* to a few milliseconds */
 } gzh_waiting;
 int gzh_companion_waiting(gzh_waiting *waiting, int room);

@@ -40,6 +40,7 @@ int gzh_companion_cancel(gzh_companion *companion);
 typedef struct {
     uintptr_t companion;
     int number;
+    bool granted;
     uint64_t waited_ns;
 } gzh_waiting;
 int gzh_companion_waiting(gzh_waiting *waiting, int room);

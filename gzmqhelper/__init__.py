@@ -13,9 +13,20 @@ The map of the package; each line may import those above it:
     _messages            receive, send, poll
     _many                several messages in one call
     _formats             text, JSON, pickles
+    _monitored           what happens to a Socket's connections
     _socket              Socket
     _context             Context
     _poll                Poller, select
+    _report              who waits, for what, and where in the program
+    monitor              reading a Socket's monitor
+    utils.z85, utils.jsonapi, utils.strtypes, utils.interop, utils.win32    small tools
+    utils.monitor        monitor, by pyzmq's name
+    utils                their package
+    auth.certs           certificates
+    auth.base            Authenticator: who may connect
+    auth.green           the greenlet that it answers on
+    auth.thread, auth.asyncio, auth.ioloop    the same, by pyzmq's names
+    auth                 their package
 """
 
 from importlib import import_module as _import_module
@@ -29,6 +40,7 @@ except ModuleNotFoundError as e:
         "`pip install -e .`; or `pip install .`, and then your program from another folder"
     ) from e
 
+from . import utils as utils
 from ._context import Context as Context
 from ._frame import COPY_THRESHOLD as COPY_THRESHOLD
 from ._frame import Frame as Frame
@@ -40,8 +52,15 @@ from ._libzmq import *
 from ._poll import Poller as Poller
 from ._poll import select as select
 from ._poll import zmq_poll as zmq_poll
+from ._report import Report as Report
+from ._report import Waiting as Waiting
+from ._report import report as report
+from ._report import report_on_signal as report_on_signal
 from ._socket import Socket as Socket
 from .constants import *
 from .errors import *
+
+# As with pyzmq, `utils.jsonapi` is there without an import of its own.
+_import_module("gzmqhelper.utils.jsonapi")
 
 __version__ = _version("gzmqhelper")

@@ -35,6 +35,8 @@ from . import errors
 from ._native import ffi, lib
 from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
+_thread_number = get_original("_thread", "get_ident")
+
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
 BUSY: Final[int] = lib.GZH_BUSY
@@ -95,6 +97,7 @@ class Helper:
 
     def __init__(self) -> None:
         self._greenlet = ref(getcurrent())
+        self._thread = _thread_number()
         self._companion: Any = None
         self._busy = False
         self._nesting = 0
@@ -102,6 +105,7 @@ class Helper:
         # it has yet to take, and those it has yet to send. They go when the greenlet goes.
         self.unread: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
         self.unsent: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+        _all.add(ref(self, _all.discard))
 
     @staticmethod
     def current() -> Helper | None:
@@ -177,6 +181,15 @@ class Helper:
         self._busy = False
         if not usable:
             self.close()
+
+
+# For `_report.py`. Of built-in types, so that a finalizer may change it anywhere.
+_all: Final[set[ref[Helper]]] = set()
+
+
+def helpers() -> list[Helper]:
+    """Those of all greenlets of all OS threads, at this moment."""
+    return [helper for known in list(_all) if (helper := known()) is not None]
 
 
 _local = gevent.local.local()

@@ -200,6 +200,7 @@ MUST_HAVE = """
     zmq_version zmq_version_info has strerror curve_keypair curve_public COPY_THRESHOLD IPC_PATH_MAX_LEN
     ZMQBaseError ZMQError Again ContextTerminated InterruptedSystemCall ZMQBindError NotDone ZMQVersionError
     DraftFDWarning Context Socket Frame Message MessageTracker helper Helper Poller select zmq_poll
+    report report_on_signal
     SocketType SocketOption ContextOption MessageOption Flag PollEvent Event DeviceType Errno
     XREQ XREP NOBLOCK IDENTITY MAXMSGSIZE PUB SUB LINGER POLLIN EVENT_CONNECTED EAGAIN ETERM
 """.split()
@@ -215,7 +216,7 @@ OF_CLASSES = {
         recv_string send_unicode recv_unicode send_json recv_json send_pyobj recv_pyobj send_serialized
         recv_serialized get set getsockopt setsockopt get_string set_string getsockopt_string
         setsockopt_string getsockopt_unicode setsockopt_unicode hwm get_hwm set_hwm subscribe unsubscribe
-        fileno FD fd copy_threshold poll linger LINGER
+        fileno FD fd copy_threshold poll linger LINGER monitor get_monitor_socket disable_monitor
     """,
     "Frame": """
         bytes buffer __len__ __str__ __bytes__ __eq__ get set __getitem__ copy move close from_string

@@ -1,0 +1,332 @@
+"""`report`: who waits in this library, for what, since when, and where in the program. For one that hangs.
+
+Users call it, from anywhere, or have a signal call it. Nothing is written down for it while calls
+are made, but by the C core the time when each wait begins: what a greenlet waits for is read off the
+frames on its stack, from that of `_helper.wait` outwards.
+
+This code assumes that a greenlet that does not run has its frames in ``gr_frame``, whatever its OS
+thread. It only looks, never waits, and holds nothing that the others need.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+from gevent.monkey import get_original
+
+from . import _options, errors
+from ._context import Context
+from ._helper import helpers, wait
+from ._native import ffi, lib
+from ._socket import Socket
+from .constants import LAST_ENDPOINT, SocketType
+
+__all__ = ["Report", "Waiting", "report", "report_on_signal"]
+
+_thread_number = get_original("_thread", "get_ident")
+_PACKAGE: Final = __name__.partition(".")[0]
+_GREENLETS: Final = 100  # so many are printed
+_PLACES: Final = 5  # and so many of each
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a program."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A greenlet that waits in this library.
+
+    greenlet: its name. call: what it called, as "Socket.recv". sockets: for what, each with its type
+    and last endpoint, as "REQ tcp://127.0.0.1:5555"; of a context that ends, those that are still
+    open. seconds: how long, and since: from when on, as `time.time` has it; to a few milliseconds.
+    answered: what it waited for has come, but its hub has not let it run since. stack: where in the
+    program it stands, the innermost place first. started: where the program started it, if gevent
+    knows. companion: its companion's number. thread: its OS thread's (`threading.get_ident`, of the
+    standard library).
+    """
+
+    greenlet: str
+    call: str
+    sockets: tuple[str, ...]
+    seconds: float
+    since: float
+    answered: bool
+    stack: tuple[Place, ...]
+    started: Place | None
+    companion: int
+    thread: int
+
+    def __str__(self) -> str:
+        began = time.strftime("%H:%M:%S", time.localtime(self.since))
+        ends = self.call.endswith((".term", ".destroy"))
+        what = (", while open are " if ends else " of ") + ", ".join(self.sockets) if self.sockets else ""
+        lines = [
+            f"{self.greenlet} has waited {self.seconds:.1f} s, since {began}, in {self.call}{what} "
+            f"(companion {self.companion})"
+        ]
+        if self.answered:
+            lines.append("    has been answered, but its hub does not let it run")
+        for index, place in enumerate(self.stack[:_PLACES]):
+            lines.append(f"    {'called from' if index else 'at'} {place}")
+        if len(self.stack) > _PLACES:
+            lines.append(f"    and {len(self.stack) - _PLACES} more")
+        if self.started:
+            lines.append(f"    started at {self.started}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Who waits in this library; `str` makes it a text for people.
+
+    waiting: the greenlets, who has waited longest first. on_watch: the number of the companion that
+    is on watch; None if nobody is. companions: how many have a thread, those among them that are
+    parked, for the next greenlet. left: the numbers of those that still make a call whose greenlet
+    has left it. running: where the program is busy at this moment, by the numbers of the OS threads,
+    of those of which greenlets wait; without the one that made the report. taken: when it was made, as
+    `time.time` has it.
+    """
+
+    waiting: tuple[Waiting, ...]
+    on_watch: int | None
+    companions: int
+    parked: int
+    left: tuple[int, ...]
+    running: dict[int, Place]
+    taken: float
+
+    def __str__(self) -> str:
+        count = len(self.waiting)
+        watch = "none" if self.on_watch is None else f"number {self.on_watch}"
+        parts = [
+            f"gzmqhelper: {count} greenlet{' waits' if count == 1 else 's wait'}. "
+            f"Companions: {self.companions}, {watch} on watch, {self.parked} parked."
+        ]
+        threads = {one.thread for one in self.waiting}
+        shown = 0
+        for thread in sorted(threads):
+            if len(threads) > 1:
+                parts.append(f"OS thread {thread}:")
+            if thread in self.running:
+                parts.append(f"Its hub is busy\n    at {self.running[thread]}")
+            for one in self.waiting:
+                if one.thread == thread and shown < _GREENLETS:
+                    parts.append(str(one))
+                    shown += 1
+        if count > shown:
+            parts.append(f"And {count - shown} more.")
+        if self.left:
+            numbers = ", ".join(map(str, self.left))
+            parts.append(f"Still in a call that its greenlet has left: companion {numbers}.")
+        return "\n\n".join(parts)
+
+
+def report() -> Report:
+    """Every greenlet that waits in this library, in all OS threads. See `Report`.
+
+    Never waits; from any thread, the hub's own greenlet and signal handlers too. What other threads
+    do meanwhile may be in it or not.
+    """
+    taken = time.time()
+    requests = _requests()
+    waiting: list[Waiting] = []
+    threads: set[int] = set()
+    for helper in helpers():
+        greenlet: Any = helper._greenlet()
+        frame = None if greenlet is None else greenlet.gr_frame
+        while frame is not None:
+            if frame.f_code is wait.__code__:
+                # (A cast makes no call into C: nothing can be freed meanwhile.)
+                address = int(ffi.cast("uintptr_t", frame.f_locals.get("companion") or 0))
+                if request := requests.pop(address, None):
+                    threads.add(helper._thread)
+                    waiting.append(_waiting(greenlet, frame, request, taken, helper._thread))
+            frame = frame.f_back
+    counts = ffi.new("int[3]")
+    lib.gzh_companion_counts(counts, counts + 1, counts + 2)
+    return Report(
+        tuple(sorted(waiting, key=lambda one: one.since)),
+        counts[2] or None,
+        counts[0],
+        counts[1],
+        tuple(sorted(number for number, _, answered in requests.values() if not answered)),
+        _running(threads),
+        taken,
+    )
+
+
+def _requests() -> dict[int, tuple[int, float, bool]]:
+    """What the C core knows of waits: by companion, its number, how long, whether it was answered."""
+    room = 64
+    while True:
+        out = ffi.new("gzh_waiting[]", room)
+        count = lib.gzh_companion_waiting(out, room)
+        if count <= room:
+            return {
+                one.companion: (one.number, one.waited_ns / 1e9, one.granted)
+                for one in ffi.unpack(out, count)
+            }
+        room = count * 2
+
+
+def _waiting(
+    greenlet: Any, frame: FrameType, request: tuple[int, float, bool], taken: float, thread: int
+) -> Waiting:
+    number, seconds, answered = request
+    call = ""
+    found: dict[int, Any] = {}
+    inside: FrameType | None = frame.f_back
+    while inside is not None and _package(inside) == _PACKAGE:
+        values = inside.f_locals
+        function = inside.f_code.co_name
+        if function[0] != "_" or function == "__iter__":
+            owner = type(values["self"]).__name__ + "." if "self" in values else ""
+            call = owner + function
+        for value in list(values.values()):
+            for thing in _things(value):
+                found.setdefault(id(thing), thing)
+        addr = values.get("addr")
+        if isinstance(addr, (str, bytes)) and call and "addr=" not in call:
+            call += f"(addr={addr!r})"
+        inside = inside.f_back
+    name = getattr(greenlet, "name", "") or ("A greenlet" if greenlet.parent else "The main greenlet")
+    sockets = tuple(_describe(thing) for thing in found.values())
+    stack = tuple(_stack(inside))
+    started = next(iter(_stack(getattr(greenlet, "spawning_stack", None))), None)
+    return Waiting(name, call, sockets, seconds, taken - seconds, answered, stack, started, number, thread)
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _stack(frame: Any) -> list[Place]:
+    """From a frame outwards; of gevent's own account of where a greenlet was spawned too."""
+    places = []
+    while frame is not None:
+        places.append(Place(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        frame = frame.f_back
+    return places
+
+
+def _things(value: object) -> Iterator[Any]:
+    """The sockets and contexts that a variable of a call holds."""
+    if isinstance(value, Socket):
+        yield value
+    elif isinstance(value, Context):
+        yield from (socket for socket in list(value._sockets) if not socket.closed)
+    elif type(value).__module__.startswith(_PACKAGE) and hasattr(value, "wanted"):  # of a poll
+        yield from (thing for thing, _ in value.wanted)
+
+
+def _describe(thing: Any) -> str:
+    if not isinstance(thing, Socket):
+        return f"descriptor {thing}" if isinstance(thing, int) else repr(thing)
+    kind = thing.__dict__.get("type")
+    name = kind.name if isinstance(kind, SocketType) else f"socket of type {kind}"
+    endpoint = _endpoint(thing)
+    return f"{name} {endpoint}" if endpoint else f"{name} without an endpoint"
+
+
+def _endpoint(socket: Socket) -> str:
+    """What it was last bound or connected to; "" if nothing, or while a slow call has the socket."""
+    if socket._closed or socket._ptr is None:
+        return ""
+    size = ffi.new("size_t *", _options.size(LAST_ENDPOINT))
+    data = ffi.new("char[]", size[0])
+    if lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size) != 0:
+        return ""
+    return str(ffi.string(data).decode(errors="replace"))
+
+
+def _running(threads: set[int]) -> dict[int, Place]:
+    """Where others of these threads are, but for those in their hubs."""
+    return {
+        thread: _stack(frame)[0]
+        for thread, frame in sys._current_frames().items()
+        if thread in threads and thread != _thread_number() and _package(frame) != "gevent"
+    }
+
+
+# ---- on a signal -------------------------------------------------------------------------------------
+
+_start_thread = get_original("_thread", "start_new_thread")
+_new_lock = get_original("_thread", "allocate_lock")
+_lock = _new_lock()
+_signals: Final[set[int]] = set()
+_pipe: tuple[int, int] | None = None
+
+
+def report_on_signal(signum: int = signal.SIGUSR1) -> None:
+    """Print a `report` to the standard error whenever the process gets this signal.
+
+    Also while a greenlet keeps the hub busy, while the hub sleeps, or while a call that knows
+    nothing of gevent blocks the whole thread: a handler in C wakes an OS thread that is there for
+    this alone. From any thread; for any number of signals; forked children print their own. Takes two
+    descriptors. It replaces what was to handle the signal, and `signal.signal` replaces it.
+    Raises `ZMQError`: EINVAL for what is no such signal, EMFILE.
+    """
+    with _lock:
+        error = lib.gzh_signal_writes(signum, (_pipe or _begin())[1])
+        if error:
+            raise errors.error(error, f"report_on_signal: signal {signum!r}")
+        _signals.add(signum)
+
+
+def _begin() -> tuple[int, int]:
+    global _pipe
+    try:
+        made = os.pipe()
+    except OSError as e:
+        raise errors.error(e.errno or 0, "a pipe for report_on_signal") from None
+    os.set_blocking(made[1], False)
+    _start_thread(_print_reports, (made[0],))
+    _pipe = made
+    return made
+
+
+def _print_reports(descriptor: int) -> None:
+    while os.read(descriptor, 512):
+        try:
+            text = f"{report()}\n\n"
+        except Exception:
+            text = f"gzmqhelper: no report:\n{traceback.format_exc()}\n"
+        rest = text.encode(errors="backslashreplace")
+        try:
+            while rest:
+                rest = rest[os.write(2, rest) :]
+        except OSError:
+            pass  # nobody reads it
+
+
+def _in_child() -> None:
+    """The pipe is the parent's too, and its thread is not here."""
+    global _lock, _pipe
+    _lock = _new_lock()
+    inherited, _pipe = _pipe, None
+    if inherited is None:
+        return
+    for descriptor in inherited:
+        os.close(descriptor)
+    for signum in _signals:
+        report_on_signal(signum)
+
+
+os.register_at_fork(after_in_child=_in_child)
