@@ -9,11 +9,14 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
+from gevent.monkey import get_original
 
 from .. import errors
 from .._context import Context
 from ..constants import Errno
 from .base import Authenticator
+
+_thread_number = get_original("_thread", "get_ident")
 
 __all__ = ["GreenAuthenticator"]
 
@@ -27,6 +30,7 @@ class AuthenticationGreenlet(gevent.Greenlet):  # type: ignore[type-arg]  # only
         super().__init__(authenticator._serve, socket)
         self.authenticator = authenticator
         self.ended = Event()
+        self.thread_number = _thread_number()
 
     def is_alive(self) -> bool:
         """Whether it runs."""
@@ -55,10 +59,15 @@ class GreenAuthenticator(Authenticator):
         self.thread.start()
 
     def stop(self) -> None:
-        """As `Authenticator.stop`; waits until the answer that is being given has been."""
+        """As `Authenticator.stop`; waits until the answer that is being given has been.
+
+        But not in another OS thread than `start` was called in, and not in a callback.
+        """
         super().stop()
         thread, self.thread = self.thread, None
-        if thread is not None and thread is not gevent.getcurrent() and thread.is_alive():
+        if thread is None or thread is gevent.getcurrent() or thread.thread_number != _thread_number():
+            return
+        if thread.is_alive():
             thread.ended.wait()
 
     def is_alive(self) -> bool:
