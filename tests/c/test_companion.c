@@ -44,6 +44,42 @@ static void a_closed_companion_is_parked_and_opened_again(void)
     gzh_companion_close(second);
 }
 
+static void those_that_wait_are_told_with_how_long(void)
+{
+    gzh_companion *c;
+    gzh_waiting told;
+    CHECK_IS(gzh_companion_open(&c), 0);
+    gzh_request *r = gzh_companion_free_request(c);
+    CHECK_IS(gzh_companion_waiting(&told, 1), 0);
+    atomic_store(&r->state, GZH_QUEUED);
+    usleep(20000);
+    CHECK_IS(gzh_companion_waiting(NULL, 0), 1);
+    CHECK_IS(gzh_companion_waiting(&told, 1), 1);
+    CHECK(told.companion == (uintptr_t)c && told.number == gzh_companion_number(c) && !told.granted);
+    CHECK(told.waited_ns > 5000000 && told.waited_ns < 10000000000);
+    atomic_store(&r->state, GZH_GRANTED);
+    CHECK_IS(gzh_companion_waiting(&told, 1), 1);
+    CHECK(told.granted);
+    atomic_store(&r->state, GZH_IDLE);
+    CHECK_IS(gzh_companion_waiting(&told, 1), 0);
+    gzh_companion_close(c);
+}
+
+static void a_signal_writes_to_its_descriptor(void)
+{
+    int ends[2];
+    char byte = 0;
+    CHECK_IS(pipe(ends), 0);
+    CHECK_IS(gzh_signal_writes(SIGUSR1, ends[1]), 0);
+    CHECK_IS(raise(SIGUSR1), 0);
+    CHECK_IS(read(ends[0], &byte, 1), 1);
+    CHECK_IS(byte, SIGUSR1);
+    CHECK_IS(gzh_signal_writes(SIGKILL, ends[1]), EINVAL);
+    signal(SIGUSR1, SIG_DFL);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void more_than_a_few_are_not_parked(void)
 {
     gzh_companion *many[40];
@@ -349,6 +385,8 @@ int main(void)
 {
     begin();
     RUN(a_closed_companion_is_parked_and_opened_again);
+    RUN(those_that_wait_are_told_with_how_long);
+    RUN(a_signal_writes_to_its_descriptor);
     RUN(more_than_a_few_are_not_parked);
     RUN(beyond_the_limit_a_thread_is_started_when_it_has_work);
     RUN(ten_thousand_companions_come_and_go);
