@@ -278,6 +278,56 @@ const char *gzh_message_text(gzh_message *m, const char *property)
     return zmq_msg_gets(&m->part[0], property);
 }
 
+#if GZH_DRAFTS
+
+int64_t gzh_message_routing_id(gzh_message *m)
+{
+    return zmq_msg_routing_id(&m->part[0]);
+}
+
+int gzh_message_set_routing_id(gzh_message *m, uint32_t routing_id)
+{
+    return zmq_msg_set_routing_id(&m->part[0], routing_id) == -1 ? -errno : 0;
+}
+
+const char *gzh_message_group(gzh_message *m)
+{
+    return zmq_msg_group(&m->part[0]);
+}
+
+int gzh_message_set_group(gzh_message *m, const char *group)
+{
+    return zmq_msg_set_group(&m->part[0], group) == -1 ? -errno : 0;
+}
+
+#else
+
+int64_t gzh_message_routing_id(gzh_message *m)
+{
+    (void)m;
+    return -ENOTSUP;
+}
+
+int gzh_message_set_routing_id(gzh_message *m, uint32_t routing_id)
+{
+    (void)m, (void)routing_id;
+    return -ENOTSUP;
+}
+
+const char *gzh_message_group(gzh_message *m)
+{
+    (void)m;
+    return NULL;
+}
+
+int gzh_message_set_group(gzh_message *m, const char *group)
+{
+    (void)m, (void)group;
+    return -ENOTSUP;
+}
+
+#endif
+
 int gzh_released(uint64_t *numbers, int room)
 {
     int count = 0;

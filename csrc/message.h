@@ -51,6 +51,19 @@ int gzh_message_get(gzh_message *message, int property);
 /* A property by name (zmq_msg_gets), valid while the message is; NULL: there is none. */
 const char *gzh_message_text(gzh_message *message, const char *property);
 
+/* libzmq's draft API, if this was built with it; else everything below is -ENOTSUP, or NULL. */
+#ifdef ZMQ_BUILD_DRAFT_API
+#define GZH_DRAFTS 1
+#else
+#define GZH_DRAFTS 0
+#endif
+/* Of a CLIENT's message, for the SERVER's answer: 0 if there is none. */
+int64_t gzh_message_routing_id(gzh_message *message);
+int gzh_message_set_routing_id(gzh_message *message, uint32_t routing_id);
+/* Of a RADIO's message; valid while the message is. */
+const char *gzh_message_group(gzh_message *message);
+int gzh_message_set_group(gzh_message *message, const char *group);
+
 /* Wait until libzmq is done with a pin: 0 if it is, GZH_BUSY, or GZH_WAIT, then gzh_pin_end. */
 int gzh_pin_wait(gzh_companion *companion, uint64_t number);
 int gzh_pin_end(gzh_companion *companion, bool give_up);

@@ -25,7 +25,7 @@ static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY
 static const int GZH_SEVERAL, GZH_ONE, GZH_LOOK;
 static const int GZH_ABANDONED, GZH_KEEP, GZH_SLOT_BYTES, GZH_SLOT_PARTS;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
-static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE;
+static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
 extern unsigned gzh_generation;
 
 /* platform.h */
@@ -101,6 +101,10 @@ void *gzh_message_data(gzh_message *message, int index);
 size_t gzh_message_size(const gzh_message *message, int index);
 int gzh_message_get(gzh_message *message, int property);
 const char *gzh_message_text(gzh_message *message, const char *property);
+int64_t gzh_message_routing_id(gzh_message *message);
+int gzh_message_set_routing_id(gzh_message *message, uint32_t routing_id);
+const char *gzh_message_group(gzh_message *message);
+int gzh_message_set_group(gzh_message *message, const char *group);
 int gzh_pin_wait(gzh_companion *companion, uint64_t number);
 int gzh_pin_end(gzh_companion *companion, bool give_up);
 int gzh_released(uint64_t *numbers, int room);

@@ -8,6 +8,7 @@ The map of the package; each line may import those above it:
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
     _helper              the narrow waist: the only module that waits
     _options             the option table
+    _arguments, _buffers errors that name an argument; classes whose instances are buffers
     _attributes, _libzmq options as attributes; what libzmq says of itself
     _frame               Frame, MessageTracker
     _messages            receive, send, poll
@@ -46,6 +47,7 @@ from ._frame import COPY_THRESHOLD as COPY_THRESHOLD
 from ._frame import Frame as Frame
 from ._frame import Message as Message
 from ._frame import MessageTracker as MessageTracker
+from ._frame import _FINISHED_TRACKER as _FINISHED_TRACKER
 from ._helper import Helper as Helper
 from ._helper import helper as helper
 from ._libzmq import *

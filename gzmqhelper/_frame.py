@@ -15,12 +15,15 @@ import time
 from collections.abc import Iterator
 from errno import ENOMEM
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol, overload, runtime_checkable
+from weakref import ref
 
+from . import _buffers as buffers
 from . import errors
+from ._arguments import duration, integer
 from ._helper import check, wait
 from ._native import ffi, lib
-from .constants import MORE, Errno
+from .constants import MORE, Errno, MessageOption
 
 _Bytes = bytes  # inside Frame, the name is a property's
 
@@ -50,21 +53,33 @@ def _keep_for_ever() -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
+@runtime_checkable
+class _Event(Protocol):
+    def is_set(self) -> bool: ...
+    def wait(self, timeout: float | None = None) -> object: ...
+
+
 class MessageTracker:
     """Tells whether libzmq has done with the memory of one or more messages.
 
-    Takes Frames that were made with ``track=True``, and other trackers. Any thread may ask.
+    Takes Frames that were made with ``track=True``, other trackers, and events (gevent's, for one):
+    what has ``is_set()`` and ``wait(timeout)``. Any thread may ask.
     """
 
-    def __init__(self, *towatch: MessageTracker | Frame) -> None:
+    def __init__(self, *towatch: MessageTracker | Frame | _Event) -> None:
         self._watched: set[int] = set()
+        self._events: set[_Event] = set()
         for thing in towatch:
             tracker = thing.tracker if isinstance(thing, Frame) else thing
             if tracker is None:
                 raise ValueError("Not a tracked message: make the Frame with track=True")
-            if not isinstance(tracker, MessageTracker):
+            if isinstance(tracker, MessageTracker):
+                self._watched |= tracker._watched
+                self._events |= tracker._events
+            elif isinstance(tracker, _Event):
+                self._events.add(tracker)
+            else:
                 raise TypeError(f"expected a Frame or a MessageTracker, got {type(thing).__name__}")
-            self._watched |= tracker._watched
 
     @classmethod
     def _of(cls, number: int) -> MessageTracker:
@@ -76,22 +91,32 @@ class MessageTracker:
     def done(self) -> bool:
         """Whether libzmq has done with all of it."""
         _let_go()
-        return not any(number in _pins for number in self._watched)
+        return not any(number in _pins for number in self._watched) and all(
+            event.is_set() for event in self._events
+        )
 
     def wait(self, timeout: float = -1) -> None:
-        """Wait until libzmq has done; other greenlets run. timeout: seconds, negative for ever.
+        """Wait until libzmq has done; other greenlets run.
 
-        Raises `NotDone` when the time has passed.
+        timeout: seconds; negative, or False, for ever. Raises `NotDone` when the time has passed.
         """
+        timeout = -1 if timeout is False else duration("timeout", timeout)
         end = None if timeout < 0 else time.monotonic() + timeout
+
+        def left() -> float | None:
+            return None if end is None else max(end - time.monotonic(), 0.0)
+
         for number in tuple(self._watched):
-            left = None if end is None else max(end - time.monotonic(), 0.0)
             if self.done:
                 return
-            rc = wait(_begin_pin_wait, _end_pin_wait, number, left)
+            rc = wait(_begin_pin_wait, _end_pin_wait, number, left())
             if rc == -Errno.EAGAIN:
                 raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
             check(rc, "a message tracker")
+        for event in tuple(self._events):
+            event.wait(left())
+            if not event.is_set():
+                raise errors.NotDone(f"an event has not come after {timeout} s")
 
 
 def _begin_pin_wait(number: int, companion: Any) -> int:
@@ -103,20 +128,25 @@ def _end_pin_wait(number: int, companion: Any, give_up: bool) -> int:
 
 
 FINISHED: Final = MessageTracker()
+_FINISHED_TRACKER: Final = FINISHED  # as programs know it
 
 
 class Frame:
     """One part of a message, in libzmq's own memory or in the caller's.
 
-    ``Frame()`` is empty, ``Frame(10)`` has ten bytes to be written through `buffer`, and
+    ``Frame()`` is empty, ``Frame(size=10)`` has ten bytes to be written through `buffer`, and
     ``Frame(data)`` holds any buffer: copied if ``copy`` is true, or if ``copy`` is None and it is
     shorter than ``copy_threshold`` bytes; else libzmq reads it in place, and it must not change until
     then. ``track=True`` gives it a `tracker`. Text must be encoded first; ``Frame.from_string``
-    does it. Raises TypeError for what is no buffer.
+    does it. Raises TypeError for what is no buffer, BufferError for one that has gaps.
 
-    A context manager, which closes it: its memory goes then, and not when it is collected.
-    Any greenlet of any thread may use it, one at a time.
+    A buffer itself (``memoryview(frame)``), and a context manager, which closes it: its memory goes
+    then, and not when it is collected. Any greenlet of any thread may use it, one at a time.
     """
+
+    more: bool
+    tracker: MessageTracker | None
+    _repr_cls = "zmq.Frame"
 
     def __init__(
         self,
@@ -124,33 +154,37 @@ class Frame:
         track: bool = False,
         copy: bool | None = None,
         copy_threshold: int | None = None,
+        *,
+        size: int | None = None,
     ) -> None:
         self._message: Any = None
-        self._bytes: _Bytes | None = None
-        self._view: memoryview | None = None
-        self._pinned = False
+        self._bytes: _Bytes | None = None  # what `bytes` gives, as long as nobody can write to it
+        self._view: ref[memoryview] | None = None  # the one that `buffer` gave last
+        self._writable: bool | None = None  # by somebody else; None: nobody else has it
         self.more = False
-        self.tracker: MessageTracker | None = FINISHED if track else None
+        self.tracker = FINISHED if track else None
         if isinstance(data, str):
             raise TypeError("unicode not allowed: encode the text, or use Frame.from_string")
         message = _new_message()
-        if data is None or (isinstance(data, int) and not isinstance(data, bool)):
-            size = data or 0
+        if data is None:
+            size = 0 if size is None else integer("size", size)
             if size < 0:
                 raise ValueError(f"a Frame of {size} bytes")
             check(lib.gzh_message_add(message, bytes(size), size), "a Frame")
+        elif size is not None:
+            raise TypeError("a Frame has data, or a size, not both")
         else:
             view = memoryview(data)
             if not view.contiguous:
                 raise BufferError("the buffer of a Frame must be contiguous")
-            if type(data) is bytes:
-                self._bytes = data
             if copy is None:
                 copy = view.nbytes < (COPY_THRESHOLD if copy_threshold is None else copy_threshold)
             memory = ffi.from_buffer(view)
             if copy:
                 check(lib.gzh_message_add(message, memory, view.nbytes), "a Frame")
             else:
+                if type(data) is bytes:
+                    self._bytes = data
                 number = self._pin(message, memory, view)
                 if track:
                     self.tracker = MessageTracker._of(number)
@@ -164,8 +198,7 @@ class Frame:
         if rc < 0:
             del _pins[number]
         check(rc, "a Frame")
-        self._view = view
-        self._pinned = True
+        self._writable = not view.readonly
         return number
 
     @classmethod
@@ -173,8 +206,7 @@ class Frame:
         """Take over a message of one part."""
         frame = cls.__new__(cls)
         frame._message = ffi.gc(message, lib.gzh_message_free)
-        frame._bytes = frame._view = frame.tracker = None
-        frame._pinned = False
+        frame._bytes = frame._view = frame._writable = frame.tracker = None
         frame.more = more
         return frame
 
@@ -190,26 +222,34 @@ class Frame:
 
     @property
     def buffer(self) -> memoryview:
-        """The bytes themselves, not copied. Valid as long as it is held."""
-        if self._view is None:
-            message = self._open()
-            data = lib.gzh_message_data(message, 0)
-            # The view holds `data`, and that the message, whose memory it is.
-            held = ffi.gc(ffi.cast("char *", data), lambda _, message=message: None)
-            self._view = memoryview(ffi.buffer(held, lib.gzh_message_size(message, 0)))
-            self._bytes = None  # from now on they may be written to
-        return self._view
+        """The bytes themselves, not copied. Valid as long as it is held.
+
+        They may be written to, unless they are somebody's who does not allow it.
+        """
+        message = self._open()
+        view = None if self._view is None else self._view()
+        if view is None:
+            data = ffi.cast("char *", lib.gzh_message_data(message, 0))
+            # The view holds the message, whose memory it is, and the Frame, which may hold the data.
+            held = ffi.gc(data, lambda _, frame=self, message=message: None)
+            view = memoryview(ffi.buffer(held, lib.gzh_message_size(message, 0)))
+            if self._writable is False:
+                view = view.toreadonly()
+            self._view = ref(view)
+            if not view.readonly:
+                self._bytes, self._writable = None, True
+        return view
 
     @property
     def bytes(self) -> _Bytes:
-        """The bytes, copied; once, unless `buffer` was asked for too."""
+        """The bytes, copied; once, unless they may be written to since `buffer` was asked for."""
+        message = self._open()
         if self._bytes is not None:
             return self._bytes
-        if self._view is not None:
-            return self._view.tobytes()
-        message = self._open()
-        self._bytes = ffi.buffer(lib.gzh_message_data(message, 0), lib.gzh_message_size(message, 0))[:]
-        return self._bytes
+        found: _Bytes = ffi.buffer(lib.gzh_message_data(message, 0), lib.gzh_message_size(message, 0))[:]
+        if self._writable is None:
+            self._bytes = found
+        return found
 
     def __bytes__(self) -> _Bytes:
         return self.bytes
@@ -218,8 +258,6 @@ class Frame:
         return self.bytes.decode(errors="replace")
 
     def __len__(self) -> int:
-        if self._view is not None:
-            return self._view.nbytes
         return int(lib.gzh_message_size(self._open(), 0))
 
     def __buffer__(self, flags: int) -> memoryview:
@@ -234,48 +272,115 @@ class Frame:
     __hash__ = None  # type: ignore[assignment]  # it can be written to
 
     def __repr__(self) -> str:
+        cls = type(self)
+        name = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__qualname__}")
         if self._message is None:
-            return "<gzmqhelper.Frame closed>"
-        start = bytes(self.buffer[:12])
-        rest = f"... {len(self)} bytes" if len(self) > 12 else ""
-        return f"<gzmqhelper.Frame({start!r}{rest})>"
+            return f"<{name} closed>"
+        size, unit = len(self), "B"
+        if size <= 16:
+            return f"<{name}({self.bytes!r})>"
+        for least, divisor, longer in (1_000, 1_000, "kB"), (1 << 20, 10**6, "MB"), (10**9, 10**9, "GB"):
+            if len(self) >= least:
+                size, unit = len(self) // divisor, longer
+        return f"<{name}({bytes(self.buffer[:12])!r}...{size}{unit})>"
 
-    def get(self, option: int | str) -> int | str:
+    def get(self, option: int | str | _Bytes) -> int | str:
         """A property: an int (`MORE`, `SHARED`) by number, or a text by name ("Peer-Address").
 
-        Calls zmq_msg_get or zmq_msg_gets. Raises `ZMQError`, EINVAL if there is none of the name.
+        Calls zmq_msg_get or zmq_msg_gets; for "routing_id" and "group" see the attributes.
+        Raises `ZMQError`, EINVAL if there is none of the name.
         """
         if isinstance(option, int):
             if option == MORE:
                 return int(self.more)
             return check(lib.gzh_message_get(self._open(), option), f"message option {option}")
+        if isinstance(option, bytes):
+            option = option.decode()
         if not isinstance(option, str):
             raise TypeError(f"message property: expected int or str, got {type(option).__name__}")
-        text = lib.gzh_message_text(self._open(), option.encode())
+        if option == "routing_id":
+            return self.routing_id
+        if option == "group":
+            return self.group
+        text = lib.gzh_message_text(self._open(), option.encode() + b"\0")
         if text == ffi.NULL:
             raise errors.error(Errno.EINVAL, f"message property {option!r}")
         return str(ffi.string(text).decode())
 
-    def set(self, option: int | str, value: object) -> None:
-        """Nothing in a message can be set by libzmq's stable API: raises `ZMQError`, EINVAL."""
-        raise errors.error(Errno.EINVAL, f"message option {option!r} = {value!r}")
+    def set(self, option: int | str, value: Any) -> None:
+        """Set "routing_id" or "group", as the attributes do.
 
-    def __getitem__(self, option: int | str) -> int | str:
+        Nothing else in a message can be set by libzmq: raises `ZMQError`, EINVAL.
+        """
+        if option == "routing_id":
+            self.routing_id = value
+        elif option == "group":
+            self.group = value
+        else:
+            raise errors.error(Errno.EINVAL, f"message option {option!r} = {value!r}")
+
+    @overload
+    def __getitem__(self, key: int | Literal["routing_id"]) -> int: ...
+    @overload
+    def __getitem__(self, key: _Bytes | Literal["group"]) -> str: ...
+    @overload
+    def __getitem__(self, key: str) -> int | str: ...
+    def __getitem__(self, key: int | str | _Bytes) -> int | str:
+        return self.get(key)
+
+    def __getattr__(self, name: str) -> Any:
+        option = MessageOption.__members__.get(name.upper())
+        if option is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute or option {name!r}")
         return self.get(option)
+
+    @property
+    def routing_id(self) -> int:
+        """Which CLIENT sent it; to be set on what a SERVER sends back. An int, more than 0.
+
+        Needs libzmq's draft API: raises what is a `ZMQError`, ENOTSUP, and a RuntimeError, without;
+        `ZMQError`, EINVAL, if the message has none, or for an id that libzmq does not take.
+        """
+        found = lib.gzh_message_routing_id(_drafted(self, "Frame.routing_id"))
+        if not found:
+            raise errors.error(Errno.EINVAL, "Frame.routing_id: the message has none")
+        return int(found)
+
+    @routing_id.setter
+    def routing_id(self, routing_id: int) -> None:
+        message = _drafted(self, f"Frame.routing_id = {routing_id!r}")
+        rc = lib.gzh_message_set_routing_id(message, integer("routing_id", routing_id))
+        check(rc, f"Frame.routing_id = {routing_id!r}")
+
+    @property
+    def group(self) -> str:
+        """To which group a RADIO sends it, or a DISH received it: up to 255 bytes, "" for none.
+
+        Needs libzmq's draft API: raises what is a `ZMQError`, ENOTSUP, and a RuntimeError, without;
+        `ZMQError`, EINVAL, for a group that is too long.
+        """
+        return str(ffi.string(lib.gzh_message_group(_drafted(self, "Frame.group"))).decode())
+
+    @group.setter
+    def group(self, group: str | _Bytes) -> None:
+        message = _drafted(self, f"Frame.group = {group!r}")
+        rc = lib.gzh_message_set_group(message, group_of(group))
+        check(rc, f"Frame.group = {group!r}")
 
     def copy(self) -> Frame:
         """Another Frame of the same bytes, which are shared if they are many (zmq_msg_copy)."""
         message = _new_message()
         check(lib.gzh_message_share(message, self._open(), 0), "a copy of a Frame")
         other = Frame.__new__(Frame)
-        other._message = message
-        # (A view of libzmq's own memory is of this message's, and of no other.)
-        other._view = self._view if self._pinned else None
-        other._pinned, other._bytes, other.tracker = self._pinned, self._bytes, self.tracker
+        other._message, other._view = message, None
+        other._writable, other._bytes, other.tracker = self._writable, self._bytes, self.tracker
         other.more = self.more
         return other
 
-    __copy__ = copy
+    __copy__ = fast_copy = copy
+
+    def __deepcopy__(self, memo: object) -> Frame:
+        return Frame(self.buffer, copy=True)
 
     def move(self) -> Frame:
         """Another Frame with these bytes; this one is closed (zmq_msg_move)."""
@@ -304,6 +409,35 @@ class Frame:
 
 
 Message = Frame
+buffers.export(Frame)
+
+
+def _drafted(frame: Frame, about: str) -> Any:
+    message = frame._open()
+    if not lib.GZH_DRAFTS:
+        raise errors.no_drafts(about)
+    return message
+
+
+def group_of(group: str | bytes) -> bytes:
+    """A group's name, as C has it. Raises TypeError for what is no text."""
+    if isinstance(group, str):
+        group = group.encode()
+    if not isinstance(group, bytes):
+        raise TypeError(f"group: expected str, got {type(group).__name__}")
+    return group + b"\0"
+
+
+def addressed(
+    data: object, routing_id: int | None, group: str | None, copy: bool, track: bool, threshold: int
+) -> Frame:
+    """A Frame to be sent to one client, or to a group; made of data, if that is none."""
+    frame = data if isinstance(data, Frame) else frame_of(data, None, copy, track, threshold)
+    if routing_id is not None:
+        frame.routing_id = routing_id
+    if group is not None:
+        frame.group = group
+    return frame
 
 
 def _new_message() -> Any:
@@ -318,7 +452,7 @@ def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold
 
     Raises TypeError for what is no buffer, BufferError for one that has gaps; both name the part.
     """
-    if part is None or isinstance(part, int):  # of which Frame() would make one
+    if part is None:  # of which Frame() would make one
         raise not_a_buffer(part, index)
     try:
         return Frame(part, track, copy or None, threshold)
@@ -338,6 +472,7 @@ def message_of(
     """
     message = _new_message()
     tracked: list[MessageTracker] = []
+    at_once: MessageTracker | None = None
     for index, part in enumerate(parts):
         if isinstance(part, Frame):
             if track and part.tracker is None and index >= begun:
@@ -357,7 +492,11 @@ def message_of(
         check(lib.gzh_message_share(message, frame._open(), 0), "a message")
         if frame.tracker is not None:
             tracked.append(frame.tracker)
-    return message, MessageTracker(*tracked) if tracked else None
+        elif frame is not part and frame._writable is None:
+            at_once = FINISHED  # it was so small that it was copied after all
+    if len(tracked) > 1:
+        return message, MessageTracker(*tracked)
+    return message, tracked[0] if tracked else at_once
 
 
 def not_a_buffer(part: object, index: int | None = None) -> TypeError:

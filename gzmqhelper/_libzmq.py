@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
 from ._helper import check
 from ._native import ffi, lib
+from .errors import IPC_PATH_MAX_LEN, ZMQVersionError
 
 __all__ = [
+    "DRAFT_API",
     "IPC_PATH_MAX_LEN",
+    "PYZMQ_DRAFT_API",
     "curve_keypair",
     "curve_public",
     "has",
+    "pyzmq_version",
+    "pyzmq_version_info",
     "zmq_version",
     "zmq_version_info",
 ]
 
-# sockaddr_un.sun_path has 108 bytes on Linux, 104 on the BSDs and macOS; one is the NUL.
-IPC_PATH_MAX_LEN: Final = 107 if sys.platform == "linux" else 103
+_PYZMQ: Final = (27, 3, 0)
 
 
 def zmq_version_info() -> tuple[int, int, int]:
@@ -31,6 +34,19 @@ def zmq_version_info() -> tuple[int, int, int]:
 def zmq_version() -> str:
     """The version of libzmq, as text: "4.3.5"."""
     return ".".join(map(str, zmq_version_info()))
+
+
+ZMQVersionError._there = zmq_version()
+
+
+def pyzmq_version() -> str:
+    """The version of pyzmq whose names and behaviour this package has, for programs that ask."""
+    return ".".join(map(str, _PYZMQ))
+
+
+def pyzmq_version_info() -> tuple[int, int, int]:
+    """`pyzmq_version`, as three ints."""
+    return _PYZMQ
 
 
 def has(capability: str) -> bool:
@@ -47,8 +63,13 @@ def curve_keypair() -> tuple[bytes, bytes]:
     return ffi.string(public), ffi.string(secret)
 
 
-def curve_public(secret_key: bytes) -> bytes:
-    """The public key of a secret one, 40 bytes of Z85 each. Raises `ZMQError`, EINVAL, ENOTSUP."""
+def curve_public(secret_key: bytes | str) -> bytes:
+    """The public key of a secret one, 40 bytes of Z85 each.
+
+    Raises `ZMQError`, EINVAL, ENOTSUP, and ValueError for a key of another length.
+    """
+    if isinstance(secret_key, str):
+        secret_key = secret_key.encode()
     if not isinstance(secret_key, bytes):
         raise TypeError(f"curve_public: expected bytes, got {type(secret_key).__name__}")
     if len(secret_key) != 40:
@@ -56,3 +77,8 @@ def curve_public(secret_key: bytes) -> bytes:
     public = ffi.new("char[41]")
     check(lib.gzh_curve_public(public, ffi.from_buffer(secret_key + b"\0")), "curve_public")
     return bytes(ffi.string(public))
+
+
+# Whether this package was built with libzmq's draft API; and whether the libzmq at hand has it too.
+PYZMQ_DRAFT_API: Final[bool] = bool(lib.GZH_DRAFTS)
+DRAFT_API: Final[bool] = PYZMQ_DRAFT_API and has("draft")

@@ -19,7 +19,8 @@ from typing import Any, Final, Literal, overload
 from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
-from ._frame import COPY_THRESHOLD, Frame, MessageTracker, frame_of, message_of
+from ._arguments import duration, integer
+from ._frame import COPY_THRESHOLD, Frame, MessageTracker, addressed, frame_of, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -232,9 +233,9 @@ class Messages:
 
     @staticmethod
     def _flags(flags: int, copy: bool, timeout: float | None) -> int:
-        if timeout is not None and timeout <= 0:
-            flags |= NOBLOCK
-        return flags if copy else flags | _KEEP
+        if timeout is not None and duration("timeout", timeout) <= 0:
+            flags = integer("flags", flags) | NOBLOCK
+        return flags if copy else integer("flags", flags) | _KEEP
 
     def _finish(self, pair: tuple[Any, Any], rc: int, flags: int, timeout: float | None) -> list[Any]:
         """From what the first try said to the parts of a message: bytes or, kept, Frames."""
@@ -405,7 +406,7 @@ class Messages:
             if not _send(self._ptr, data, len(data), flags):
                 return None
         if routing_id is not None or group is not None:
-            raise errors.error(Errno.ENOTSUP, "routing_id and group are for draft sockets")
+            data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:
             return self._begin_or_go_on(data, flags, copy, track, timeout)
         return self._send_parts([data], flags, copy, track, timeout)
@@ -449,7 +450,8 @@ class Messages:
         self, parts: list[Any], flags: int, copy: bool, track: bool, timeout: float | None
     ) -> MessageTracker | None:
         pointer = self._ptr
-        if timeout is not None and timeout <= 0:
+        flags = integer("flags", flags)
+        if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= NOBLOCK
         if begun := self._take_unsent():
             parts = [*begun, *parts]
@@ -483,8 +485,8 @@ class Messages:
         timeout: milliseconds; None or negative for ever. flags: `POLLIN`, `POLLOUT`, or both. 0 when
         the time has passed.
         """
-        seconds = None if timeout is None or timeout < 0 else timeout / 1000
-        return self._poll(seconds, flags)
+        seconds = None if timeout is None or duration("timeout", timeout) < 0 else timeout / 1000
+        return self._poll(seconds, integer("flags", flags))
 
     def _poll(self, seconds: float | None, mask: int) -> int:
         pointer = self._ptr

@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Final, NamedTuple
 
-from .constants import ContextOption, SocketOption
+from .constants import ContextOption, SocketOption, _OptType
 
 
 class _Type(NamedTuple):
@@ -101,6 +101,18 @@ _TABLE: Final[Mapping[int, tuple[_Type, str]]] = {
 _OTHERS: Final = (_INT, "rw")
 _KNOWN: Final[frozenset[int]] = frozenset(SocketOption)
 
+for _option in SocketOption:
+    _kind = _TABLE.get(_option, _OTHERS)[0]
+    _option._opt_type = (
+        _OptType.fd
+        if _option is _O.FD
+        else _OptType.bytes
+        if _kind.number is None
+        else _OptType.int
+        if _kind.room == 4
+        else _OptType.int64
+    )
+
 
 class OptionRangeError(OverflowError, ValueError):
     """A number that is too big for its option: caught as either, for both are in use for this."""
@@ -142,12 +154,12 @@ def encode(option: int, value: object) -> bytes:
     """Make of a value the bytes that zmq_setsockopt is to get for a socket option.
 
     The value is bytes, or an int (a bool, a member of an enum), as the option wants; an unknown
-    option takes either. Raises TypeError for anything else, and OptionRangeError, a ValueError, for
+    option's is an int. Raises TypeError for anything else, and OptionRangeError, a ValueError, for
     an int that does not fit.
     """
     kind = _TABLE.get(option, _OTHERS)[0]
     if isinstance(value, bytes):
-        if kind.number is None or option not in _KNOWN:
+        if kind.number is None:
             return value
     elif isinstance(value, int) and kind.number is not None:
         # Programs write AFFINITY = -1 for "all threads".

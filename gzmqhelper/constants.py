@@ -9,7 +9,7 @@ many stops the import; a test compares each name with its member.
 """
 
 import errno
-from enum import IntEnum, IntFlag
+from enum import Enum, IntEnum, IntFlag
 
 # fmt: off
 # A formatter would give each of the 300 names below a line of its own.
@@ -99,8 +99,19 @@ class ContextOption(IntEnum):
 ) = ContextOption.__members__.values()
 
 
+class _OptType(Enum):
+    """What kind of value an option has, for programs that ask its ``_opt_type``."""
+
+    int = "int"
+    int64 = "int64"
+    bytes = "bytes"
+    fd = "fd"
+
+
 class SocketOption(IntEnum):
     """What ``Socket.get`` and ``Socket.set`` take; ``_options.py`` has their values' types."""
+
+    _opt_type: _OptType  # set by _options.py, which knows
 
     HWM = 1  # libzmq 2 only; today the Socket's hwm stands for the next two
     SNDHWM = 23
@@ -445,5 +456,5 @@ MSG_PROPERTY_USER_ID, MSG_PROPERTY_PEER_ADDRESS = "User-Id", "Peer-Address"
 
 # Through globals(), because a type checker takes an ``__all__`` that it cannot read as empty.
 globals()["__all__"] = [
-    name for name in dir() if name[0] != "_" and name not in ("errno", "IntEnum", "IntFlag")
+    name for name in dir() if name[0] != "_" and name not in ("errno", "Enum", "IntEnum", "IntFlag")
 ]

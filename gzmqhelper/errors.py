@@ -7,8 +7,9 @@ Pure Python: it needs the C core neither to make an error nor to say what an err
 from __future__ import annotations
 
 import os
+import sys
 from errno import EACCES, EINTR, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOMEM
-from typing import Final
+from typing import ClassVar, Final
 
 from .constants import Errno
 
@@ -23,7 +24,11 @@ __all__ = [
     "ZMQError",
     "ZMQVersionError",
     "strerror",
+    "zmq_errno",
 ]
+
+# sockaddr_un.sun_path has 108 bytes on Linux, 104 on the BSDs and macOS; one is the NUL.
+IPC_PATH_MAX_LEN: Final = 107 if sys.platform == "linux" else 103
 
 # What the system cannot say: libzmq's own errnos, and one that ZeroMQ uses in a sense of its own.
 _MEANINGS: Final[dict[int, str]] = {
@@ -57,7 +62,8 @@ _ADVICE: Final[dict[int, str]] = {
     ENOENT: "an endpoint that is to be given up must have been bound or connected as spelled here"
     " (LAST_ENDPOINT tells); the directory of an ipc path must exist",
     EACCES: "tcp ports below 1024, and the directory of an ipc path, may need rights that the process lacks",
-    ENAMETOOLONG: "an ipc path may have IPC_PATH_MAX_LEN bytes: use a shorter directory",
+    ENAMETOOLONG: f"an ipc path may have {IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN):"
+    " use a shorter directory",
     Errno.ECONNREFUSED: "nobody is bound to it",
     Errno.EHOSTUNREACH: "no peer with this routing id is connected, and ROUTER_MANDATORY is set",
     Errno.EMSGSIZE: "the message is longer than the transport can carry",
@@ -76,6 +82,17 @@ def strerror(errno: int) -> str:
     return _MEANINGS.get(errno) or os.strerror(errno)
 
 
+_last = 0
+
+
+def zmq_errno() -> int:
+    """The errno of the last error that a call of this package met, in any greenlet; 0 if none did.
+
+    An exception's own ``errno`` is better: another greenlet's error may have come in between.
+    """
+    return _last
+
+
 class ZMQBaseError(Exception):
     """What all errors of this package have in common."""
 
@@ -84,8 +101,9 @@ class ZMQError(ZMQBaseError):
     """A call to ZeroMQ failed.
 
     ``errno``, an int, says why: compare it with the members of `Errno`, or with the standard module
-    ``errno``. ``strerror``, a str, is the message: ``msg`` or else what the errno means. What is no
-    int in the errno's place is taken for the message, and ``errno`` is then None.
+    ``errno``; where none is given it is `zmq_errno`'s. ``strerror``, a str, is the message: ``msg``
+    or else what the errno means. What is no int in the errno's place is taken for the message, and
+    ``errno`` is then None.
     """
 
     # The defaults also keep both in __dict__, where pickle finds them, when OSError has such slots.
@@ -93,8 +111,7 @@ class ZMQError(ZMQBaseError):
     strerror: str = ""
 
     def __init__(self, errno: int | str | None = None, msg: str | None = None) -> None:
-        # Nothing here is like C's errno, to be read after the call: results bring theirs with them.
-        number = 0 if errno is None else errno
+        number = _last if errno is None else errno
         self.errno = number if isinstance(number, int) else None
         if msg is None:
             msg = strerror(number) if isinstance(number, int) else str(number)
@@ -151,14 +168,16 @@ class ZMQVersionError(NotImplementedError):
     """The libzmq at hand is too old, or too plain, for what was asked.
 
     ``msg`` names what was asked for, ``min_version`` is what it needs ("4.3.5"), and ``version`` is
-    what there is, "" if whoever raised this did not say.
+    what there is: libzmq's, unless whoever raised this says otherwise.
     """
+
+    _there: ClassVar[str] = ""  # set by _libzmq.py, which can ask libzmq
 
     def __init__(self, min_version: str, msg: str = "Feature", version: str = "") -> None:
         super().__init__(min_version, msg, version)
         self.min_version = min_version
         self.msg = msg
-        self.version = version
+        self.version = version or self._there
 
     def __str__(self) -> str:
         have = f", have {self.version}" if self.version else ""
@@ -175,6 +194,32 @@ class DraftFDWarning(RuntimeWarning):
         super().__init__(msg or "libzmq has no descriptor for thread-safe draft sockets of its own")
 
 
+class ContextClosed(ContextTerminated, RuntimeError):
+    """A context that has ended was asked for something: a RuntimeError too, as elsewhere.
+
+    The errno is the one given.
+    """
+
+    def __init__(self, errno: int, msg: str | None = None) -> None:
+        super().__init__(errno, msg)
+        self.errno = errno
+
+
+class NoDrafts(ZMQError, RuntimeError):
+    """libzmq, or this package, was built without its draft API; a RuntimeError too, as elsewhere."""
+
+    def __init__(self, errno: int | str | None = None, msg: str | None = None) -> None:
+        super().__init__(Errno.ENOTSUP, msg)
+
+
+def no_drafts(about: str) -> NoDrafts:
+    """Make the exception for what needs the draft API where there is none. about: the thing asked for."""
+    return NoDrafts(
+        msg=f"{strerror(Errno.ENOTSUP)} ({about}): it is of libzmq's draft API, and libzmq or this "
+        "package was built without that; build both with -DENABLE_DRAFTS=ON"
+    )
+
+
 _CLASSES: Final[dict[int, type[ZMQError]]] = {
     Errno.EAGAIN: Again,
     Errno.ETERM: ContextTerminated,
@@ -188,6 +233,8 @@ def error(errno: int, about: str = "") -> ZMQError:
     ``about`` names the thing concerned, "tcp://*:5555" or "option LINGER", for the message: it says
     what is wrong, with what, and how to mend it.
     """
+    global _last
+    _last = errno
     about = f" ({about})" if about else ""
     advice = f": {_ADVICE[errno]}" if errno in _ADVICE else ""
     return _CLASSES.get(errno, ZMQError)(errno, strerror(errno) + about + advice)

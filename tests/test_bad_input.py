@@ -150,6 +150,9 @@ WRONG_TYPES = {
     "Frame of a str": (lambda s: zmq.Frame("x"), "encode the text, or use Frame.from_string"),
     "Frame of a list": (lambda s: zmq.Frame([1]), "bytes-like object is required, not 'list'"),
     "Frame of a bool": (lambda s: zmq.Frame(True), "bytes-like object is required, not 'bool'"),
+    "Frame of an int": (lambda s: zmq.Frame(5), "bytes-like object is required, not 'int'"),
+    "Frame of data and a size": (lambda s: zmq.Frame(b"x", size=1), "not both"),
+    "Frame of a size of text": (lambda s: zmq.Frame(size="1"), "size: expected an int, got str"),
     "a Frame's property": (lambda s: zmq.Frame().get(None), "expected int or str, got NoneType"),
     "a tracker of an int": (lambda s: zmq.MessageTracker(5), "expected a Frame or a MessageTracker, got int"),
     "bind": (lambda s: s.bind(5), "bind: expected str, got int: 5"),
@@ -165,7 +168,14 @@ WRONG_TYPES = {
     "a type by name": (lambda s: s.context.socket("PUB"), "an integer is required"),
     "a context's option": (lambda s: s.context.set(zmq.IO_THREADS, "1"), "an integer is required"),
     "has": (lambda s: zmq.has(5), "expected str, got int"),
-    "curve_public": (lambda s: zmq.curve_public("x" * 40), "expected bytes, got str"),
+    "curve_public": (lambda s: zmq.curve_public(5), "expected bytes, got int"),
+    "flags of poll": (lambda s: s.poll(0, "x"), "flags: expected an int, got str"),
+    "timeout of poll": (lambda s: s.poll("1"), "timeout: expected a number or None, got str"),
+    "timeout of recv": (lambda s: s.recv(timeout="1"), "timeout: expected a number or None, got str"),
+    "timeout of recv_multipart": (lambda s: s.recv_multipart(timeout=[]), "timeout: .*got list"),
+    "timeout of send": (lambda s: s.send(b"x", timeout="1"), "timeout: expected a number or None, got str"),
+    "timeout of send_multipart": (lambda s: s.send_multipart([b"x"], timeout=b""), "timeout: .*got bytes"),
+    "timeout of a tracker": (lambda s: zmq.MessageTracker().wait("1"), "timeout: expected .*got str"),
 }
 
 
@@ -176,6 +186,24 @@ def test_a_thing_of_the_wrong_type_is_refused_and_the_right_one_named(pair, name
     with pytest.raises(TypeError, match=says), gevent.Timeout(2):
         call(left)
     assert right.poll(0) == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: s.poll(float("nan")),
+        lambda s: s.recv(timeout=float("nan")),
+        lambda s: s.recv_multipart(timeout=float("nan")),
+        lambda s: s.recv_string(timeout=float("nan")),
+        lambda s: s.send(b"x", timeout=float("nan")),
+        lambda s: s.send_multipart([b"x"], timeout=float("nan")),
+        lambda s: zmq.MessageTracker().wait(float("nan")),
+    ],
+)
+def test_a_time_that_is_no_number_is_refused_and_not_waited_for(pair, call):
+    with pytest.raises(ValueError, match="timeout: NaN"), gevent.Timeout(2):
+        call(pair[0])
+    assert pair[1].poll(0) == 0
 
 
 def test_a_bad_part_in_the_middle_leaves_the_begun_ones(pair):
@@ -243,9 +271,9 @@ def test_a_type_of_the_draft_api_says_that_it_is_not_there(pair):
 
 def test_frames_of_no_possible_size_are_refused(pair):
     with pytest.raises(ValueError, match="-1 bytes"):
-        zmq.Frame(-1)
+        zmq.Frame(size=-1)
     with pytest.raises((MemoryError, OverflowError)):
-        zmq.Frame(1 << 62)
+        zmq.Frame(size=1 << 62)
 
 
 @pytest.mark.parametrize("call", ["bind", "connect"])

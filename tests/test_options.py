@@ -77,9 +77,10 @@ def test_a_curve_key_comes_in_40_characters(option: int) -> None:
     assert o.decode(option, b"k" * 40 + b"\0") == b"k" * 40
 
 
-def test_an_option_of_the_future_takes_ints_and_bytes() -> None:
+def test_an_option_of_the_future_is_taken_for_an_int() -> None:
     assert o.encode(FUTURE, 7) == struct.pack("i", 7)
-    assert o.encode(FUTURE, b"abc") == b"abc"
+    with pytest.raises(TypeError, match="option 9999: expected an int of 32 bits, got bytes"):
+        o.encode(FUTURE, b"abc")
     assert o.decode(FUTURE, struct.pack("i", 7)) == 7
     assert o.readable(FUTURE)
     assert o.writable(FUTURE)
@@ -154,6 +155,14 @@ def test_an_options_direction_is_known() -> None:
 def test_options_of_bytes_are_told_from_options_of_ints() -> None:
     assert all(map(o.is_bytes, [c.SUBSCRIBE, c.IDENTITY, *TEXTS, *KEYS]))
     assert not any(map(o.is_bytes, [*INTS, c.MAXMSGSIZE, c.AFFINITY]))
+
+
+def test_an_option_tells_what_kind_of_value_it_has() -> None:
+    kinds = c._OptType
+    assert c.LINGER._opt_type is kinds.int
+    assert c.AFFINITY._opt_type is c.MAXMSGSIZE._opt_type is kinds.int64
+    assert c.IDENTITY._opt_type is c.LAST_ENDPOINT._opt_type is kinds.bytes
+    assert c.FD._opt_type is kinds.fd
 
 
 def test_a_name_finds_its_option_in_small_and_capital_letters() -> None:
