@@ -15,6 +15,7 @@ The map of the package; each line may import those above it:
     _many                several messages in one call
     _formats             text, JSON, pickles
     _monitored           what happens to a Socket's connections
+    _endpoints           what bind and connect return; Socket[bytes]
     _socket              Socket
     _context             Context
     _poll                Poller, select
@@ -43,11 +44,12 @@ except ModuleNotFoundError as e:
 
 from . import utils as utils
 from ._context import Context as Context
+from ._context import socket as socket
+from ._frame import _FINISHED_TRACKER as _FINISHED_TRACKER
 from ._frame import COPY_THRESHOLD as COPY_THRESHOLD
 from ._frame import Frame as Frame
 from ._frame import Message as Message
 from ._frame import MessageTracker as MessageTracker
-from ._frame import _FINISHED_TRACKER as _FINISHED_TRACKER
 from ._helper import Helper as Helper
 from ._helper import helper as helper
 from ._libzmq import *

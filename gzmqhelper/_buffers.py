@@ -44,4 +44,3 @@ def export(cls: type) -> None:
     _kept.append(kept)
     slot = ctypes.c_void_p.from_address(fields[_AS_BUFFER])
     slot.value = ctypes.cast(kept, ctypes.c_void_p).value
-

@@ -7,24 +7,31 @@ Its options and its sockets' defaults are set at once; `term` is made by the gre
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from operator import index
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+from warnings import warn
 from weakref import WeakSet, WeakValueDictionary
 
 from gevent.monkey import get_original
 
 from . import _options, errors
+from ._arguments import integer
 from ._attributes import OptionAttributes
+from ._endpoints import OfASocket
 from ._helper import check, wait
 from ._native import ffi, lib
 from ._socket import Socket
-from .constants import ContextOption, Errno, SocketType
+from .constants import LINGER, ContextOption, Errno, SocketType
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeVar
 
-__all__ = ["Context"]
+    _Socket_co = TypeVar("_Socket_co", bound=Socket[Any], covariant=True, default=Socket[bytes])
+    _Any_socket = TypeVar("_Any_socket", bound=Socket[Any])
+
+__all__ = ["Context", "socket"]
 
 _exiting = False
 
@@ -38,10 +45,10 @@ def _exit() -> None:
 
 # So that the address of a Context of ours leads back to it: libzmq's own memory behind that address
 # goes when the context has ended.
-_by_address: WeakValueDictionary[int, Context] = WeakValueDictionary()
+_by_address: WeakValueDictionary[int, Context[Any]] = WeakValueDictionary()
 
 
-class Context(OptionAttributes):
+class Context(OptionAttributes, OfASocket["_Socket_co"]):
     """The part of ZeroMQ that sockets share: its threads and its inproc names (zmq_ctx_new).
 
     Any greenlet of any thread may use it. Options of the context and defaults for the options of
@@ -54,10 +61,12 @@ class Context(OptionAttributes):
 
     _instance: ClassVar[Any] = None
     _instance_lock: ClassVar[Any] = get_original("_thread", "allocate_lock")()
-    _socket_class: type[Socket] = Socket
+    _socket_class: type[_Socket_co] = cast("type[_Socket_co]", Socket)
+    _shadow_obj: Any = None
+    _repr_cls = "zmq.Context"
     sockopts: dict[int, Any]
 
-    def __init__(self, io_threads: int | Context = 1, shadow: Context | int = 0) -> None:
+    def __init__(self, io_threads: int | Context[Any] = 1, shadow: Context[Any] | int = 0) -> None:
         values = self.__dict__
         values["_ptr"] = None
         if isinstance(io_threads, Context):
@@ -65,7 +74,8 @@ class Context(OptionAttributes):
         if not isinstance(shadow, Context):
             shadow = _by_address.get(index(shadow), shadow)
         values["_shadow"] = bool(shadow)
-        values["_shadowed"] = shadow  # keeps it alive
+        if shadow:
+            values["_shadow_obj"] = shadow  # keeps it alive
         values["_left"] = False
         values["sockopts"] = {}
         values["_sockets"] = WeakSet()
@@ -76,21 +86,32 @@ class Context(OptionAttributes):
         if shadow:
             check(lib.gzh_context_shadow(ffi.cast("void *", shadow), out), "a shadow context")
         else:
+            io_threads = integer("io_threads", io_threads)
             check(lib.gzh_context_new(io_threads, out), f"a context with {io_threads} I/O threads")
         values["_ptr"] = out[0]
         if not shadow:
             _by_address[self.underlying] = self
 
-    def __del__(self) -> None:
+    def __del__(self, _drop: Callable[[Any], None] = lib.gzh_context_drop, _warn: Any = warn) -> None:
         out = self.__dict__.get("_out")
         if out and out[0] and not _exiting:
+            if not self._shadow and not self.closed:
+                _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
             # libzmq would wait for unsent messages here: a companion does that.
-            lib.gzh_context_drop(out[0])
+            _drop(out[0])
 
     def __repr__(self) -> str:
+        cls = self.__class__
         count = len(self._sockets)
-        state = " closed" if self.closed else f" with {count} socket{'' if count == 1 else 's'}"
-        return f"<{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}{state}>"
+        sockets = f"{count} socket{'s' if count > 1 else ''}" if count else ""
+        closed = " closed" if self.closed else ""
+        shown = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__qualname__}")
+        return f"<{shown}({sockets}) at {id(self):#x}{closed}>"
+
+    def __copy__(self, memo: object = None) -> Self:
+        return self.shadow(self)
+
+    __deepcopy__ = __copy__
 
     def __enter__(self) -> Self:
         return self
@@ -101,45 +122,68 @@ class Context(OptionAttributes):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.destroy()
+        self._destroy(None, warns=True)
 
     @classmethod
     def instance(cls, io_threads: int = 1) -> Self:
         """The Context of the process for this class: made when first asked for, and made anew if it
-        has been closed, or in a forked child."""
-        found = cls.__dict__.get("_instance")  # and not a base class's
+        has been closed, or in a forked child.
+
+        A subclass has that of its base class, if that was asked for one first; to have its own in any
+        case it says ``_instance = None``.
+        """
+        found = cls._instance
         if found is None or found.closed:
             with cls._instance_lock:
-                found = cls.__dict__.get("_instance")
+                found = cls._instance
                 if found is None or found.closed:
                     found = cls._instance = cls(io_threads=io_threads)
         return cast("Self", found)
 
     @classmethod
-    def shadow(cls, address: int | Context) -> Self:
+    def shadow(cls, address: int | Context[Any]) -> Self:
         """A Context for one that somebody else made and will end; address: that, or its address."""
         return cls(shadow=address)
 
     @property
     def underlying(self) -> int:
-        """The address of libzmq's context."""
-        return int(ffi.cast("size_t", lib.gzh_context_underlying(self._ptr)))
+        """The address of libzmq's context; 0 once it has ended."""
+        return 0 if self._ended() else int(ffi.cast("size_t", lib.gzh_context_underlying(self._ptr)))
 
     @property
     def closed(self) -> bool:
         """Whether it ended, or has begun to; also in a forked child."""
         return self._left or bool(lib.gzh_context_ended(self._ptr))
 
+    def _ended(self) -> bool:
+        """Whether libzmq's context is gone, and not only going."""
+        return bool(lib.gzh_context_ended(self._ptr)) and lib.gzh_context_term(self._ptr, ffi.NULL) == 0
+
+    def _check_open(self, call: str) -> None:
+        """Raise what says that, and why, this can be asked for nothing more."""
+        if not self.closed:
+            return
+        if self._left or self._ended():
+            # The errno that programs know: of a shadow, libzmq would have said so.
+            errno = Errno.EFAULT if self._shadow and not self._left else Errno.ENOTSUP
+            raise errors.ContextClosed(errno, f"{call}: the context is closed; make another")
+        check(lib.gzh_context_get(self._ptr, 0), call)
+
+    @overload
+    def socket(
+        self, socket_type: int, socket_class: Callable[[Self, int], _Any_socket], **kwargs: Any
+    ) -> _Any_socket: ...
+    @overload
+    def socket(self, socket_type: int, socket_class: None = None, **kwargs: Any) -> _Socket_co: ...
+
     def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
         """Make a socket (zmq_socket). kwargs go to the class.
 
-        Raises `ZMQError`: ETERM once the context ends, EMFILE, EMTHREAD, EINVAL for a type that
-        libzmq does not know.
+        Raises `ZMQError`: `ContextTerminated` while the context ends, and once it has (what is a
+        RuntimeError too, and has another errno), EMFILE, EMTHREAD, EINVAL for a type that libzmq
+        does not know.
         """
-        if self._left:
-            raise errors.error(Errno.ETERM, "Context.socket")
-        if lib.gzh_context_ended(self._ptr):
-            check(lib.gzh_context_get(self._ptr, 0), "Context.socket")  # says why
+        self._check_open("Context.socket")
         made = (socket_class or self._socket_class)(self, socket_type, **kwargs)
         for option, value in self.sockopts.items():
             try:
@@ -150,15 +194,15 @@ class Context(OptionAttributes):
 
     def _open_socket(self, socket_type: int, out: Any) -> None:
         """For `Socket`: put a new C socket into ``out``."""
-        rc = lib.gzh_socket_open(self._ptr, socket_type, out)
+        rc = lib.gzh_socket_open(self._ptr, integer("socket_type", socket_type), out)
         if rc < 0:
             known = socket_type in SocketType._value2member_map_
             check(rc, f"a socket of type {SocketType(socket_type).name if known else socket_type}")
 
-    def _add_socket(self, socket: Socket) -> None:
+    def _add_socket(self, socket: Any) -> None:
         self._sockets.add(socket)
 
-    def _rm_socket(self, socket: Socket) -> None:
+    def _rm_socket(self, socket: Any) -> None:
         self._sockets.discard(socket)
 
     def term(self) -> None:
@@ -187,25 +231,43 @@ class Context(OptionAttributes):
 
     def destroy(self, linger: int | None = None) -> None:
         """Close all sockets of the context, and end it. linger: milliseconds; None leaves it."""
+        self._destroy(linger, warns=False)
+
+    def _destroy(self, linger: int | None, warns: bool) -> None:
         for socket in list(self._sockets):
-            socket.close(linger)
+            if socket.closed:
+                continue
+            if warns:
+                text = f"Destroying context with unclosed socket {socket!r}"
+                warn(text, ResourceWarning, stacklevel=3, source=socket)
+            if linger is None:
+                socket.close()
+            elif type(socket).close is Socket.close:
+                socket.close(linger)
+            else:  # a subclass's own, which may know no linger
+                socket.set(LINGER, linger)
+                socket.close()
         self.term()
 
     def get(self, option: int) -> int:
         """An option of the context (zmq_ctx_get). Raises `ZMQError`, EINVAL."""
+        self._check_open("Context.get")
+        option = integer("option", option)
         return check(lib.gzh_context_get(self._ptr, option), f"context option {option}")
 
-    def set(self, option: int, value: int) -> None:
+    def set(self, option: int, optval: int) -> None:
         """Set an option of the context (zmq_ctx_set). Raises `ZMQError`, EINVAL."""
-        check(lib.gzh_context_set(self._ptr, option, value), f"context option {option} = {value}")
+        self._check_open("Context.set")
+        option, optval = integer("option", option), integer("optval", optval)
+        check(lib.gzh_context_set(self._ptr, option, optval), f"context option {option} = {optval}")
 
-    def getsockopt(self, option: int) -> Any:
+    def getsockopt(self, opt: int) -> Any:
         """The default for an option of its sockets. Raises KeyError if none was set."""
-        return self.sockopts[option]
+        return self.sockopts[opt]
 
-    def setsockopt(self, option: int, value: Any) -> None:
+    def setsockopt(self, opt: int, value: Any) -> None:
         """Set a default for an option of the sockets that it makes from now on."""
-        self.sockopts[option] = value
+        self.sockopts[opt] = value
 
     def _set_option(self, name: str, value: Any) -> bool:
         if (option := _options.context_option(name)) is not None:
@@ -235,3 +297,8 @@ class Context(OptionAttributes):
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *(option.name for option in ContextOption)]
+
+
+def socket(socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
+    """A socket of ``Context.instance()``, as its `Context.socket` makes it."""
+    return Context.instance().socket(socket_type, socket_class, **kwargs)

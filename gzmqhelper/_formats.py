@@ -1,6 +1,6 @@
-"""`Formats`: messages that are text, JSON, pickles, or in a format of the user's.
+"""`Formats`: messages that are text, JSON, pickles, in a format or a buffer of the user's.
 
-Nothing here waits or knows the C core: all of it is `send` and `recv` of `_messages.py`.
+Nothing here waits or calls the C core: all of it is `send` and `recv` of `_messages.py`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from ._arguments import integer
 from ._frame import MessageTracker
 from ._many import Many
+from ._native import ffi
 
 _T = TypeVar("_T")
 
@@ -31,7 +33,7 @@ class Formats(Many):
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | None = None) -> str:
         """Receive text. Raises UnicodeDecodeError for what is none; the message is then gone."""
-        return self.recv(flags, timeout=timeout).decode(encoding)
+        return str(self._deserialize(self._one(flags, timeout), lambda data: data.decode(encoding)))
 
     send_unicode = send_string
     recv_unicode = recv_string
@@ -44,7 +46,7 @@ class Formats(Many):
 
     def recv_pyobj(self, flags: int = 0, *, timeout: float | None = None) -> Any:
         """Receive a pickled object. A pickle can run any code: only from peers that you trust."""
-        return pickle.loads(self.recv(flags, timeout=timeout))
+        return self._deserialize(self._one(flags, timeout), pickle.loads)
 
     def send_json(self, obj: object, flags: int = 0, **kwargs: Any) -> None:
         """Send JSON. kwargs go to `json.dumps`, but timeout, routing_id and group to `send`."""
@@ -55,7 +57,7 @@ class Formats(Many):
 
     def recv_json(self, flags: int = 0, *, timeout: float | None = None, **kwargs: Any) -> Any:
         """Receive JSON. kwargs go to `json.loads`."""
-        return json.loads(self.recv(flags, timeout=timeout), **kwargs)
+        return self._deserialize(self._one(flags, timeout), lambda data: json.loads(data, **kwargs))
 
     def send_serialized(
         self,
@@ -77,4 +79,39 @@ class Formats(Many):
         timeout: float | None = None,
     ) -> _T:
         """Receive a message, and return ``deserialize(parts)``."""
-        return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
+        in_time: Any = {} if timeout is None else {"timeout": timeout}
+        return self._deserialize(self.recv_multipart(flags, copy, **in_time), deserialize)
+
+    def recv_into(
+        self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0, timeout: float | None = None
+    ) -> int:
+        """Receive one part into a buffer of yours; returns its size, copied once.
+
+        nbytes: at most so many are written, 0 for as many as fit. What there is more of the part is
+        gone; the size returned then tells: it is the part's. Into an empty buffer: a part to be
+        thrown away. Raises TypeError for what is no buffer, BufferError for one that cannot be
+        written to or has gaps, ValueError for nbytes that are negative or more than fit; and then
+        nothing has been received.
+        """
+        view = memoryview(buffer)
+        if view.readonly:
+            raise BufferError("recv_into: the buffer cannot be written to")
+        if not view.contiguous:
+            raise BufferError("recv_into: the buffer must be contiguous")
+        nbytes = integer("nbytes", nbytes)
+        if not 0 <= nbytes <= view.nbytes:
+            raise ValueError(f"recv_into: nbytes={nbytes}, of a buffer of {view.nbytes} bytes")
+        # A subclass's own recv may give anything.
+        frame = Messages.recv(self, flags, False, False, timeout)
+        size = len(frame)
+        if count := min(size, nbytes or view.nbytes):
+            ffi.memmove(ffi.from_buffer(view, require_writable=True), frame.buffer, count)
+        return size
+
+    def _one(self, flags: int, timeout: float | None) -> Any:
+        # A subclass's own recv may know no timeout.
+        return self.recv(flags) if timeout is None else self.recv(flags, timeout=timeout)
+
+    def _deserialize(self, recvd: Any, load: Callable[[Any], _T]) -> _T:
+        """Unpack what was received. For subclasses, whose recv returns something else than bytes."""
+        return load(recvd)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from errno import ENOMEM
 from types import TracebackType
-from typing import Any, Final, Literal, Protocol, overload, runtime_checkable
+from typing import Any, Final, Literal, overload
 from weakref import ref
 
 from . import _buffers as buffers
@@ -53,33 +53,21 @@ def _keep_for_ever() -> None:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
-@runtime_checkable
-class _Event(Protocol):
-    def is_set(self) -> bool: ...
-    def wait(self, timeout: float | None = None) -> object: ...
-
-
 class MessageTracker:
     """Tells whether libzmq has done with the memory of one or more messages.
 
-    Takes Frames that were made with ``track=True``, other trackers, and events (gevent's, for one):
-    what has ``is_set()`` and ``wait(timeout)``. Any thread may ask.
+    Takes Frames that were made with ``track=True``, and other trackers. Any thread may ask.
     """
 
-    def __init__(self, *towatch: MessageTracker | Frame | _Event) -> None:
+    def __init__(self, *towatch: MessageTracker | Frame) -> None:
         self._watched: set[int] = set()
-        self._events: set[_Event] = set()
         for thing in towatch:
             tracker = thing.tracker if isinstance(thing, Frame) else thing
             if tracker is None:
                 raise ValueError("Not a tracked message: make the Frame with track=True")
-            if isinstance(tracker, MessageTracker):
-                self._watched |= tracker._watched
-                self._events |= tracker._events
-            elif isinstance(tracker, _Event):
-                self._events.add(tracker)
-            else:
+            if not isinstance(tracker, MessageTracker):
                 raise TypeError(f"expected a Frame or a MessageTracker, got {type(thing).__name__}")
+            self._watched |= tracker._watched
 
     @classmethod
     def _of(cls, number: int) -> MessageTracker:
@@ -91,32 +79,23 @@ class MessageTracker:
     def done(self) -> bool:
         """Whether libzmq has done with all of it."""
         _let_go()
-        return not any(number in _pins for number in self._watched) and all(
-            event.is_set() for event in self._events
-        )
+        return not any(number in _pins for number in self._watched)
 
     def wait(self, timeout: float = -1) -> None:
         """Wait until libzmq has done; other greenlets run.
 
         timeout: seconds; negative, or False, for ever. Raises `NotDone` when the time has passed.
         """
-        timeout = -1 if timeout is False else duration("timeout", timeout)
-        end = None if timeout < 0 else time.monotonic() + timeout
-
-        def left() -> float | None:
-            return None if end is None else max(end - time.monotonic(), 0.0)
-
+        for_ever = isinstance(timeout, bool) and not timeout
+        end = None if for_ever or duration("timeout", timeout) < 0 else time.monotonic() + timeout
         for number in tuple(self._watched):
+            left = None if end is None else max(end - time.monotonic(), 0.0)
             if self.done:
                 return
-            rc = wait(_begin_pin_wait, _end_pin_wait, number, left())
+            rc = wait(_begin_pin_wait, _end_pin_wait, number, left)
             if rc == -Errno.EAGAIN:
                 raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
             check(rc, "a message tracker")
-        for event in tuple(self._events):
-            event.wait(left())
-            if not event.is_set():
-                raise errors.NotDone(f"an event has not come after {timeout} s")
 
 
 def _begin_pin_wait(number: int, companion: Any) -> int:

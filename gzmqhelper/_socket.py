@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
 
 from . import _options, errors
+from ._arguments import integer
 from ._attributes import OptionAttributes
+from ._endpoints import Endpoint, OfWhatIsReceived
 from ._formats import Formats
+from ._frame import group_of
 from ._helper import WAIT, check, wait
 from ._messages import _sockets
 from ._monitored import Monitored
@@ -36,40 +39,18 @@ from .constants import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, TypeVar
 
     from ._context import Context
+
+    _Received_co = TypeVar("_Received_co", covariant=True, default=bytes)
 
 __all__ = ["Socket"]
 
 _NULL: Final = ffi.NULL
 
 
-class _Endpoint:
-    """What `Socket.bind` and `Socket.connect` return: leaving its ``with`` takes them back."""
-
-    def __init__(self, socket: Socket, leave: Callable[[str], None], addr: str) -> None:
-        self.socket = socket
-        self.addr = addr
-        self._leave = leave
-
-    def __enter__(self) -> Socket:
-        return self.socket
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self.socket.closed:
-            self._leave(self.addr)
-
-    def __repr__(self) -> str:
-        return f"<{self._leave.__name__} {self.addr!r} of {self.socket!r}>"
-
-
-class Socket(Formats, Monitored, OptionAttributes):
+class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):
     """A ZeroMQ socket, for any number of greenlets of any number of OS threads at once.
 
     Made by `Context.socket`. A call that has to wait lets other greenlets run; those that wait for
@@ -85,15 +66,17 @@ class Socket(Formats, Monitored, OptionAttributes):
     Options are attributes: ``sock.linger = 0``.
     """
 
-    context: Context
+    context: Context[Any]
+    _shadow: bool = False
     _shadow_obj: Any = None
+    _repr_cls = "zmq.Socket"
 
     def __init__(
         self,
-        ctx_or_socket: Context | Socket | None = None,
+        ctx_or_socket: Context[Any] | Socket[Any] | None = None,
         socket_type: int = 0,
         *,
-        shadow: Socket | int = 0,
+        shadow: Socket[Any] | int = 0,
         copy_threshold: int | None = None,
     ) -> None:
         self._ptr = None
@@ -106,6 +89,7 @@ class Socket(Formats, Monitored, OptionAttributes):
         if isinstance(ctx_or_socket, Socket):
             shadow = ctx_or_socket
             ctx_or_socket = None
+        self._shadow = bool(shadow)
         if isinstance(shadow, Socket):
             self._shadow_obj = shadow
             self.context = shadow.context
@@ -128,7 +112,7 @@ class Socket(Formats, Monitored, OptionAttributes):
         number = self.get(SocketOption.TYPE)
         self.type = SocketType(number) if number in SocketType._value2member_map_ else number
 
-    def _open(self, context: Context, socket_type: int) -> None:
+    def _open(self, context: Context[Any], socket_type: int) -> None:
         self.context = context
         out = ffi.new("gzh_socket **")
         try:
@@ -156,10 +140,12 @@ class Socket(Formats, Monitored, OptionAttributes):
         _drop(self._ptr)
 
     def __repr__(self) -> str:
+        cls = self.__class__
         kind = self.__dict__.get("type")
-        name = kind.name if isinstance(kind, SocketType) else kind
+        name = f"zmq.{kind.name}" if isinstance(kind, SocketType) else kind
         closed = " closed" if self._closed else ""
-        return f"<{type(self).__module__}.{type(self).__qualname__}({name}) at {id(self):#x}{closed}>"
+        shown = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__qualname__}")
+        return f"<{shown}({name}) at {id(self):#x}{closed}>"
 
     def __enter__(self) -> Self:
         return self
@@ -173,15 +159,14 @@ class Socket(Formats, Monitored, OptionAttributes):
         self.close()
 
     @classmethod
-    def shadow(cls, address: int | Socket) -> Self:
+    def shadow(cls, address: int | Socket[Any]) -> Self:
         """Another object for the same socket; address: a Socket, or the address of libzmq's own."""
         return cls(shadow=address)
 
-    def __copy__(self) -> Self:
+    def __copy__(self, memo: object = None) -> Self:
         return self.shadow(self)
 
-    def __deepcopy__(self, memo: Any) -> Self:
-        return self.shadow(self)
+    __deepcopy__ = __copy__
 
     @property
     def underlying(self) -> int:
@@ -190,8 +175,8 @@ class Socket(Formats, Monitored, OptionAttributes):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, or its context ended with it open."""
-        return bool(self._closed)
+        """Whether it was closed: by `close`, here or of what this is a shadow of, or by its context."""
+        return bool(self._closed) or (self._shadow and not self.underlying)
 
     @property
     def socket_type(self) -> int:
@@ -220,29 +205,28 @@ class Socket(Formats, Monitored, OptionAttributes):
 
     # ---- endpoints -------------------------------------------------------------------------------
 
-    def bind(self, addr: str) -> _Endpoint:
+    def bind(self, addr: str | bytes) -> Endpoint[Self]:
         """Take connections at an endpoint (zmq_bind), on the greenlet's companion.
 
         addr: "tcp://*:5555", "ipc:///path", "inproc://name". The result may be used in a ``with``,
         which unbinds. Raises `ZMQError`, which names the endpoint: EADDRINUSE, EINVAL, ENODEV, ...
         """
-        return _Endpoint(self, self.unbind, self._endpoint(lib.GZH_BIND, "bind", addr))
+        return Endpoint(self, "bind", self._endpoint(lib.GZH_BIND, "bind", addr))
 
-    def connect(self, addr: str) -> _Endpoint:
+    def connect(self, addr: str | bytes) -> Endpoint[Self]:
         """Connect to an endpoint (zmq_connect): at once, or on the greenlet's companion for udp.
 
         Succeeds before anybody is there. The result may be used in a ``with``, which disconnects.
         libzmq resolves the host name of a tcp endpoint on its own thread, which carries no other
         message of the context until that is done. Raises `ZMQError`, which names the endpoint.
         """
-        self._endpoint(lib.GZH_CONNECT, "connect", addr)
-        return _Endpoint(self, self.disconnect, addr)
+        return Endpoint(self, "connect", self._endpoint(lib.GZH_CONNECT, "connect", addr))
 
-    def unbind(self, addr: str) -> None:
+    def unbind(self, addr: str | bytes) -> None:
         """Take a `bind` back (zmq_unbind), on the greenlet's companion. Raises `ZMQError`, ENOENT."""
         self._endpoint(lib.GZH_UNBIND, "unbind", addr)
 
-    def disconnect(self, addr: str) -> None:
+    def disconnect(self, addr: str | bytes) -> None:
         """Take a `connect` back (zmq_disconnect), on the greenlet's companion.
 
         Raises `ZMQError`, ENOENT.
@@ -255,8 +239,11 @@ class Socket(Formats, Monitored, OptionAttributes):
         """Bind to a free port, and return it. addr: the endpoint without it, "tcp://*".
 
         With the default range the system chooses; else a port in [min_port, max_port) is tried, up
-        to max_tries times. Raises `ZMQBindError` if none was free.
+        to max_tries times. Raises `ZMQBindError` if none was free, and `ZMQError`, EINVAL, for a
+        transport that has no ports.
         """
+        if str(addr).startswith(("ipc:", "inproc:", "vmci:")):
+            raise errors.error(Errno.EINVAL, f"bind_to_random_port: addr={addr!r} has no port")
         if (min_port, max_port) == (49152, 65536):
             return int(self.bind(f"{addr}:*").addr.rpartition(":")[2])
         for _ in range(max_tries):
@@ -298,6 +285,27 @@ class Socket(Formats, Monitored, OptionAttributes):
             lambda _, companion, give_up: lib.gzh_end_call(companion, data, size),
         )
 
+    # ---- groups, of libzmq's draft API ------------------------------------------------------------
+
+    def join(self, group: str | bytes) -> None:
+        """Receive what is sent to a group: for DISH sockets (zmq_join). group: up to 255 bytes.
+
+        Raises `ZMQError`, EINVAL; and without the draft API, what is a `ZMQError`, ENOTSUP, and a
+        RuntimeError.
+        """
+        self._group(lib.GZH_JOIN, "join", group)
+
+    def leave(self, group: str | bytes) -> None:
+        """Take a `join` back (zmq_leave). Raises what that raises."""
+        self._group(lib.GZH_LEAVE, "leave", group)
+
+    def _group(self, operation: int, name: str, group: str | bytes) -> None:
+        raw = group_of(group)
+        if not lib.GZH_DRAFTS and self.underlying:
+            raise errors.no_drafts(f"Socket.{name}")
+        rc = self._call(operation, 0, ffi.new("char[]", raw), ffi.new("size_t *", len(raw)))
+        check(rc, f"{name}: group={group!r} on {self!r}")
+
     # ---- options ---------------------------------------------------------------------------------
 
     def get(self, option: int) -> Any:
@@ -308,23 +316,31 @@ class Socket(Formats, Monitored, OptionAttributes):
         """
         if option == RCVMORE and not self._closed and self.underlying:
             return int(self._in_message())
-        size = ffi.new("size_t *", _options.size(option))
-        data = ffi.new("char[]", size[0])
-        check(self._call(lib.GZH_GET, option, data, size), _options.describe(option))
+        option = integer("option", option)
+        room = _options.size(option)
+        while True:
+            size = ffi.new("size_t *", room)
+            data = ffi.new("char[]", room)
+            rc = self._call(lib.GZH_GET, option, data, size)
+            if rc != -int(Errno.EINVAL) or option != LAST_ENDPOINT or room > 1 << 20:
+                break
+            room *= 8  # endpoints know no limit, and libzmq does not say how long they are
+        check(rc, _options.describe(option))
         value = _options.decode(option, ffi.unpack(data, size[0]))
         if option == EVENTS and self._has_unread():
             return int(value) | int(POLLIN)
         return value
 
-    def set(self, option: int, value: int | bytes) -> None:
+    def set(self, option: int, optval: int | bytes) -> None:
         """Set an option (zmq_setsockopt).
 
         Raises TypeError or ValueError for a value of the wrong type or size, `ZMQError`, EINVAL, for
         one that libzmq does not take.
         """
-        raw = _options.encode(option, value)
+        option = integer("option", option)
+        raw = _options.encode(option, optval)
         rc = self._call(lib.GZH_SET, option, ffi.from_buffer(raw), ffi.new("size_t *", len(raw)))
-        check(rc, f"{_options.describe(option)} = {value!r}")
+        check(rc, f"{_options.describe(option)} = {optval!r}")
         if option == SUBSCRIBE:
             self._subscribed(raw)
         elif option == UNSUBSCRIBE:

@@ -18,7 +18,9 @@ PREFIXES: dict[type[IntEnum | IntFlag], str] = {
     c.Event: "EVENT_",
 }
 ENUMS: list[type[IntEnum | IntFlag]] = [
-    value for value in vars(c).values() if isinstance(value, type) and value.__module__ == c.__name__
+    value
+    for name, value in vars(c).items()
+    if isinstance(value, type) and value.__module__ == c.__name__ and name[0] != "_"
 ]
 
 

@@ -491,7 +491,7 @@ def test_a_socket_that_is_dropped_open_warns():
 
 def test_repr_tells_type_and_state(sockets):
     sock = sockets(zmq.XPUB)
-    assert "Socket(XPUB)" in repr(sock) and "closed" not in repr(sock)
+    assert "<zmq.Socket(zmq.XPUB) at 0x" in repr(sock) and "closed" not in repr(sock)
     sock.close()
     assert repr(sock).endswith(" closed>")
 
@@ -594,26 +594,6 @@ def test_the_copy_threshold_decides_what_is_not_copied(pair, more):
             left.send(b"")
         right.recv_multipart()
         tracker.wait(2)
-
-
-def test_each_class_of_contexts_has_its_own_instance():
-    class Other(zmq.Context):
-        pass
-
-    class Third(Other):
-        pass
-
-    made = [cls.instance() for cls in (zmq.Context, Other, Third)]
-    try:
-        assert [type(context) for context in made] == [zmq.Context, Other, Third]
-        assert [cls.instance() for cls in (zmq.Context, Other, Third)] == made
-        assert len({context.underlying for context in made}) == 3
-    finally:
-        for context in made:
-            context.term()
-    again = Other.instance()
-    assert again is not made[1] and not again.closed
-    again.term()
 
 
 # ---- memory ------------------------------------------------------------------------------------------
