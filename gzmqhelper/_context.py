@@ -134,10 +134,14 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         """
         found = cls._instance
         if found is None or found.closed:
+            # Not under the lock: a subclass's own __init__ may let other greenlets run.
+            made = cls(io_threads=io_threads)
             with cls._instance_lock:
                 found = cls._instance
                 if found is None or found.closed:
-                    found = cls._instance = cls(io_threads=io_threads)
+                    found = cls._instance = made
+            if found is not made:
+                made.__dict__["_left"] = True  # another was quicker: nobody knows of this one
         return cast("Self", found)
 
     @classmethod
@@ -280,7 +284,12 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
 
     def __getattr__(self, name: str) -> Any:
         if (option := _options.context_option(name)) is not None:
-            return self.get(option)
+            try:
+                return self.get(option)
+            except errors.ZMQError as e:
+                if e.errno in (Errno.EINVAL, Errno.EFAULT):
+                    raise AttributeError(f"context option {option.name}: cannot be read") from e
+                raise
         default = _options.socket_option(name)
         if default is not None and default in self.sockopts:
             return self.sockopts[default]

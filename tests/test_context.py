@@ -447,6 +447,20 @@ def test_all_threads_get_the_same_instance():
     seen[0].term()
 
 
+def test_all_greenlets_get_the_same_instance_though_making_it_lets_others_run(ticker):
+    class Slow(zmq.Context):
+        _instance = None
+
+        def __init__(self, *args, **kwargs):
+            gevent.sleep(0.02)
+            super().__init__(*args, **kwargs)
+
+    group = [gevent.spawn(Slow.instance) for _ in range(5)]
+    seen = {greenlet.get(timeout=5) for greenlet in group}
+    assert seen == {Slow.instance()}
+    seen.pop().term()
+
+
 def test_an_instance_that_another_thread_makes_meanwhile_is_the_one():
     class Mine(zmq.Context):
         _instance = meanwhile = None
