@@ -9,7 +9,7 @@ The map of the package; each line may import those above it:
     _helper              the narrow waist: the only module that waits
     _options             the option table
     _arguments, _buffers errors that name an argument; classes whose instances are buffers
-    _attributes, _libzmq options as attributes; what libzmq says of itself
+    _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
     _frame               Frame, MessageTracker
     _messages            receive, send, poll
     _many                several messages in one call
@@ -33,6 +33,7 @@ The map of the package; each line may import those above it:
 
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import ModuleType as _ModuleType
 
 try:
     _import_module("gzmqhelper._native")
@@ -61,6 +62,7 @@ from ._report import Waiting as Waiting
 from ._report import report as report
 from ._report import report_on_signal as report_on_signal
 from ._socket import Socket as Socket
+from ._stopwatch import Stopwatch as Stopwatch
 from .constants import *
 from .errors import *
 
@@ -68,3 +70,15 @@ from .errors import *
 _import_module("gzmqhelper.utils.jsonapi")
 
 __version__ = _version("gzmqhelper")
+__revision__ = ""
+
+SyncSocket = Socket
+SyncContext = Context
+
+# What `import *` brings: all of it but `socket`, which would hide the module of that name. Through
+# globals(), because a type checker takes an ``__all__`` that it cannot read as empty.
+globals()["__all__"] = ["__version__", "__revision__", "_FINISHED_TRACKER"] + [
+    _name
+    for _name, _thing in tuple(globals().items())
+    if _name[0] != "_" and _name != "socket" and not isinstance(_thing, _ModuleType)
+]

@@ -308,6 +308,14 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         return [*object.__dir__(self), *(option.name for option in ContextOption)]
 
 
+@overload
+def socket(
+    socket_type: int, socket_class: Callable[[Context, int], _Any_socket], **kwargs: Any
+) -> _Any_socket: ...
+@overload
+def socket(socket_type: int, socket_class: None = None, **kwargs: Any) -> Socket: ...
+
+
 def socket(socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
     """A socket of ``Context.instance()``, as its `Context.socket` makes it."""
     return Context.instance().socket(socket_type, socket_class, **kwargs)

@@ -51,13 +51,11 @@ class Formats(Many):
     def send_json(self, obj: object, flags: int = 0, **kwargs: Any) -> None:
         """Send JSON. kwargs go to `json.dumps`, but timeout, routing_id and group to `send`."""
         to_send = {k: kwargs.pop(k) for k in ("timeout", "routing_id", "group") if k in kwargs}
-        kwargs.setdefault("separators", (",", ":"))
-        kwargs.setdefault("ensure_ascii", False)
         self.send(json.dumps(obj, **kwargs).encode(), flags, **to_send)
 
     def recv_json(self, flags: int = 0, *, timeout: float | None = None, **kwargs: Any) -> Any:
         """Receive JSON. kwargs go to `json.loads`."""
-        return self._deserialize(self._one(flags, timeout), lambda data: json.loads(data, **kwargs))
+        return self._deserialize(self._one(flags, timeout), lambda data: json.loads(data.decode(), **kwargs))
 
     def send_serialized(
         self,

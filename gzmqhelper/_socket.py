@@ -384,7 +384,14 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         self.set(SNDHWM, value)
         self.set(RCVHWM, value)
 
-    hwm = property(get_hwm, set_hwm)
+    @property
+    def hwm(self) -> int:
+        """`get_hwm` and `set_hwm`, as an attribute."""
+        return self.get_hwm()
+
+    @hwm.setter
+    def hwm(self, value: int) -> None:
+        self.set_hwm(value)
 
     def fileno(self) -> int:
         """The descriptor that libzmq signals (``FD``): edge-triggered, with all that follows."""
