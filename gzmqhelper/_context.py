@@ -149,6 +149,13 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         """A Context for one that somebody else made and will end; address: that, or its address."""
         return cls(shadow=address)
 
+    def __copy__(self) -> Self:
+        """A shadow: the end of the context itself is left to the original."""
+        return self.shadow(self)
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self.shadow(self)
+
     @property
     def underlying(self) -> int:
         """The address of libzmq's context; 0 once it has ended."""
