@@ -15,11 +15,12 @@ __all__ = ["Context", "Poller", "Socket"]
 
 class Socket(_Socket):
     __doc__ = _Socket.__doc__
+    _repr_cls = "zmq.green.Socket"
 
 
 class Context(_Context):
     __doc__ = _Context.__doc__
-
+    _repr_cls = "zmq.green.Context"
     _socket_class = Socket
     _instance = None
 

@@ -86,7 +86,7 @@ _OURS: Final = """
 """
 _PYZMQS: Final = """
     __version__ __revision__ pyzmq_version pyzmq_version_info zmq_errno zmq_poll DRAFT_API
-    PYZMQ_DRAFT_API get_includes get_library_dirs Stopwatch SyncContext SyncSocket
+    PYZMQ_DRAFT_API get_includes get_library_dirs Stopwatch SyncContext SyncSocket _FINISHED_TRACKER
 """
 
 
@@ -130,9 +130,8 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def _fill_facade(name: str, names: dict[str, Any]) -> None:
     names.update(_public(_import("")))  # what this library adds too
     names.update(_names(" ".join(f"monkey._pyzmq:{key}" for key in _PYZMQS.split())))
-    names["__all__"] = sorted(
-        {*_import("constants").__all__, *_import("errors").__all__, *_OURS.split(), *_PYZMQS.split()}
-    )
+    every = {*_import("constants").__all__, *_import("errors").__all__, *_OURS.split(), *_PYZMQS.split()}
+    names["__all__"] = sorted(every & names.keys())
     if name == "zmq.green":
         names.update(_names("monkey._green:Context monkey._green:Socket monkey._green:Poller"))
         names["_zmq"] = names["zmq"] = import_module("zmq")

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .. import _libzmq
 from .._context import Context
+from .._frame import FINISHED as _FINISHED_TRACKER
 from .._frame import _let_go, _pins
 from .._native import ffi
 from .._poll import Poller

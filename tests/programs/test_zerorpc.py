@@ -1,0 +1,43 @@
+"""zerorpc, unchanged. It waits by itself, on the descriptors of its sockets."""
+
+import pytest
+
+pytest.importorskip("zerorpc", reason="zerorpc is not installed: `tox -e programs` does it")
+
+
+@pytest.fixture
+def server(start, free_port):
+    server = start("rpc_server.py", f"tcp://127.0.0.1:{free_port}")
+    server.endpoint = f"tcp://127.0.0.1:{free_port}"
+    server.says("bound")
+    return server
+
+
+@pytest.mark.parametrize("what", ["call", "stream", "slow", "timeout", "exception", "many"])
+def test_a_client_gets_what_it_asks_for(server, start, what):
+    client = start("rpc_client.py", server.endpoint, what)
+    assert client.ends() == 0, client.output
+    assert "done" in client.output
+    assert server.runs
+    for said in (client.output, server.output):
+        assert "BUG" not in said, "it had missed an event"
+
+
+def test_a_client_notices_that_its_server_is_gone(server, start):
+    client = start("rpc_client.py", server.endpoint, "lost")
+    client.says("waiting")
+    server.kill()
+    assert client.ends() == 0, client.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("-m", "gzmqhelper.monkey", "-m", "gevent.monkey"),
+        ("-m", "gevent.monkey", "--module", "gzmqhelper.monkey"),
+    ],
+    ids=["zmq first", "gevent first"],
+)
+def test_it_runs_with_both_patches_in_either_order(server, start, command):
+    client = start("rpc_client.py", server.endpoint, "call", command=command)
+    assert client.ends() == 0, client.output
