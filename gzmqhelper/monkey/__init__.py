@@ -49,6 +49,7 @@ class _Finder:
         spec = module.__spec__
         if spec is not None and spec.loader_state is not None:
             module.__spec__ = spec.loader_state
+        _modules.settle(module)
 
 
 _finder = _Finder()

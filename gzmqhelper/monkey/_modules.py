@@ -30,17 +30,21 @@ _SAME: Final[Mapping[str, str]] = {
     "zmq.devices.proxydevice": "devices",
     "zmq.devices.proxysteerabledevice": "devices",
     "zmq.auth": "auth",
+    "zmq.auth.asyncio": "auth.asyncio",
     "zmq.auth.base": "auth.base",
     "zmq.auth.certs": "auth.certs",
+    "zmq.auth.ioloop": "auth.ioloop",
     "zmq.auth.thread": "auth.thread",
     "zmq.log": "log",
     "zmq.log.handlers": "log.handlers",
     "zmq.ssh": "ssh",
     "zmq.ssh.tunnel": "ssh",
     "zmq.utils": "utils",
+    "zmq.utils.interop": "utils.interop",
     "zmq.utils.jsonapi": "utils.jsonapi",
     "zmq.utils.monitor": "utils.monitor",
     "zmq.utils.strtypes": "utils.strtypes",
+    "zmq.utils.win32": "utils.win32",
     "zmq.utils.z85": "utils.z85",
 }
 
@@ -62,8 +66,6 @@ _MADE_OF: Final[Mapping[str, str]] = {
     "zmq.green.device": "device",
     "zmq.asyncio": "monkey._asyncio:Context monkey._asyncio:Socket monkey._asyncio:Poller",
     "zmq.utils.garbage": "monkey._pyzmq:gc",
-    "zmq.utils.interop": "monkey._pyzmq:cast_int_addr",
-    "zmq.utils.win32": "monkey._pyzmq:allow_interrupt",
 }
 
 # Modules that share the names that every program may use.
@@ -71,8 +73,8 @@ _FACADES: Final = ("zmq", "zmq.green", "zmq.sugar", "zmq.backend")
 
 # Modules whose import is an error.
 _REFUSED: Final[Mapping[str, str]] = dict.fromkeys(
-    ("zmq.eventloop", "zmq.green.eventloop", "zmq.auth.asyncio", "zmq.auth.ioloop"),
-    "it is for tornado's and asyncio's event loop, and gzmqhelper, which answers for pyzmq in this"
+    ("zmq.eventloop", "zmq.green.eventloop"),
+    "it is for tornado's event loop, and gzmqhelper, which answers for pyzmq in this"
     " process, is for gevent's; run the program without gzmqhelper.monkey, or wait in greenlets",
 )
 
@@ -81,13 +83,11 @@ _PACKAGES: Final = frozenset(name.rpartition(".")[0] for name in (*_SAME, *_MADE
 # What ``from zmq import *`` gives besides the constants and errors: pyzmq's names, and none of those
 # that this library adds, as `socket` would hide the standard module that a program has imported.
 _OURS: Final = """
-    Context Socket Frame Message MessageTracker Poller select proxy proxy_steerable device zmq_version
-    zmq_version_info has curve_keypair curve_public IPC_PATH_MAX_LEN COPY_THRESHOLD
-"""
-_PYZMQS: Final = """
-    __version__ __revision__ pyzmq_version pyzmq_version_info zmq_errno zmq_poll DRAFT_API
-    PYZMQ_DRAFT_API get_includes get_library_dirs Stopwatch SyncContext SyncSocket _FINISHED_TRACKER
-"""
+    Context Socket Frame Message MessageTracker Poller select proxy proxy_steerable device zmq_poll
+    zmq_version zmq_version_info pyzmq_version pyzmq_version_info has curve_keypair curve_public strerror
+    zmq_errno DRAFT_API PYZMQ_DRAFT_API IPC_PATH_MAX_LEN COPY_THRESHOLD
+""".split()
+_PYZMQS: Final = "__version__ __revision__ get_includes get_library_dirs Stopwatch SyncContext SyncSocket".split()
 
 
 def knows(name: str) -> bool:
@@ -128,13 +128,27 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _fill_facade(name: str, names: dict[str, Any]) -> None:
-    names.update(_public(_import("")))  # what this library adds too
-    names.update(_names(" ".join(f"monkey._pyzmq:{key}" for key in _PYZMQS.split())))
-    every = {*_import("constants").__all__, *_import("errors").__all__, *_OURS.split(), *_PYZMQS.split()}
-    names["__all__"] = sorted(every & names.keys())
+    names.update(_public(_import("")))
+    names.update(_names(" ".join(f"monkey._pyzmq:{key}" for key in _PYZMQS)))
+    names["_FINISHED_TRACKER"] = _import("_frame").FINISHED
+    every = {*_import("constants").__all__, *_import("errors").__all__, *_OURS, *_PYZMQS} & names.keys()
+    names["__all__"] = sorted(every)
     if name == "zmq.green":
         names.update(_names("monkey._green:Context monkey._green:Socket monkey._green:Poller"))
         names["_zmq"] = names["zmq"] = import_module("zmq")
+    elif name != "zmq":
+        # Not what this library adds: `socket` would hide the module zmq.sugar.socket.
+        for key in [key for key in names if key[0] != "_" and key not in every]:
+            del names[key]
+
+
+def settle(module: ModuleType) -> None:
+    """To be called once Python knows the module."""
+    if module.__name__ == "zmq.green":
+        # Python puts a module into its package when it is first imported: where the function is.
+        function = module.device
+        import_module("zmq.green.device")
+        module.__dict__["device"] = function
 
 
 def _submodule(package: str, name: str) -> Any:
