@@ -6,7 +6,6 @@ asks for a password, if it must, on the terminal; other greenlets run until the 
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from gevent import socket as gsocket
@@ -97,7 +96,7 @@ def try_passwordless_ssh(server: str, keyfile: str | None = None, paramiko: bool
 def _ssh(server: str, keyfile: str | None, options: list[str]) -> list[str]:
     host, _, port = server.partition(":")
     return [
-        os.environ.get("GZMQ_SSH", "ssh"),
+        "ssh",
         *(["-i", keyfile] if keyfile else []),
         *(["-p", port] if port else []),
         *options,
