@@ -29,6 +29,13 @@ The map of the package; each line may import those above it:
     auth.green           the greenlet that it answers on
     auth.thread, auth.asyncio, auth.ioloop    the same, by pyzmq's names
     auth                 their package
+    decorators           functions that are given a Context or a Socket
+    log.handlers, log    log records as messages
+    ssh                  tunnels
+    monkey._pyzmq, monkey._green, monkey._asyncio    what pyzmq has besides
+    monkey._modules      pyzmq's modules, and what each is here
+    monkey               patch_zmq: other people's programs, unchanged
+    monkey.__main__      the same from the command line
 """
 
 from importlib import import_module as _import_module

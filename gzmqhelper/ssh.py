@@ -1,4 +1,4 @@
-"""Tunnels through ssh: for sockets that are to be connected to an endpoint which only another machine reaches.
+"""Tunnels through ssh, for sockets that are to be connected to what only another machine reaches.
 
 A whole feature on top of `Socket.connect`; users call it. The tunnel is the program ``ssh``, which
 asks for a password, if it must, on the terminal; other greenlets run until the tunnel stands.
@@ -11,7 +11,13 @@ from typing import Any
 from gevent import socket as gsocket
 from gevent import subprocess
 
-__all__ = ["open_tunnel", "openssh_tunnel", "select_random_ports", "try_passwordless_ssh", "tunnel_connection"]
+__all__ = [
+    "open_tunnel",
+    "openssh_tunnel",
+    "select_random_ports",
+    "try_passwordless_ssh",
+    "tunnel_connection",
+]
 
 
 def select_random_ports(n: int) -> list[int]:

@@ -63,11 +63,11 @@ class PUBHandler(logging.Handler):
     def root_topic(self, value: str | bytes) -> None:
         self.setRootTopic(value)
 
-    def setRootTopic(self, root_topic: str | bytes) -> None:  # noqa: N802  # pyzmq's name, and logging's style
+    def setRootTopic(self, root_topic: str | bytes) -> None:
         """Set the `root_topic`."""
         self._root_topic = root_topic.decode() if isinstance(root_topic, bytes) else root_topic
 
-    def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:  # noqa: N802  # logging's name
+    def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:
         """Set the format for one level; for all of them if none is given."""
         for which in list(self.formatters) if level == logging.NOTSET else [level]:
             self.formatters[which] = fmt
@@ -97,20 +97,20 @@ class TopicLogger(logging.Logger):
 
     def log(self, level: int, topic: str, msg: object, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]  # that is what it is for
         """Log a message with a topic."""
+        # The record tells where this was called, and not this line.
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         super().log(level, f"{topic}{TOPIC_DELIM}{msg}", *args, **kwargs)
 
 
-def _with_topic(name: str) -> Any:
-    plain = getattr(logging.Logger, name)
-
+def _method(level: int, **also: Any) -> Any:
     def log(self: TopicLogger, topic: str, msg: object, *args: Any, **kwargs: Any) -> None:
-        plain(self, f"{topic}{TOPIC_DELIM}{msg}", *args, **kwargs)
+        kwargs = {**also, **kwargs, "stacklevel": kwargs.get("stacklevel", 1) + 1}
+        self.log(level, topic, msg, *args, **kwargs)
 
-    log.__name__ = name
-    log.__doc__ = f"Logger.{name}, with a topic first."
+    log.__doc__ = f"Log a message with a topic, at level {logging.getLevelName(level)}."
     return log
 
 
-for _name in ("debug", "info", "warn", "warning", "error", "exception", "critical", "fatal"):
-    if hasattr(logging.Logger, _name):  # Python 3.13 has no warn
-        setattr(TopicLogger, _name, _with_topic(_name))
+for _name in ("debug", "info", "warning", "warn", "error", "critical", "fatal"):
+    setattr(TopicLogger, _name, _method(getattr(logging, _name.upper())))
+TopicLogger.exception = _method(logging.ERROR, exc_info=True)  # type: ignore[method-assign]  # with a topic, as all of them

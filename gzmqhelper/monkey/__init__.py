@@ -24,7 +24,7 @@ from types import ModuleType
 
 from gevent.monkey import MonkeyPatchWarning
 
-from . import _modules
+from ._modules import is_package, knows, make, settle
 
 __all__ = ["MonkeyPatchWarning", "is_patched", "patch_zmq"]
 
@@ -35,12 +35,12 @@ class _Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if not _modules.knows(name):
+        if not knows(name):
             return None
-        return ModuleSpec(name, self, origin=__name__, is_package=_modules.is_package(name))  # type: ignore[arg-type]  # a loader has these two methods, or all of the abstract class's
+        return ModuleSpec(name, self, origin=__name__, is_package=is_package(name))  # type: ignore[arg-type]  # a loader has these two methods, or all of the abstract class's
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = _modules.make(spec.name)
+        module = make(spec.name)
         # One of this library's keeps its own, of which Python is about to take it.
         spec.loader_state = getattr(module, "__spec__", None)
         return module
@@ -49,7 +49,7 @@ class _Finder:
         spec = module.__spec__
         if spec is not None and spec.loader_state is not None:
             module.__spec__ = spec.loader_state
-        _modules.settle(module)
+        settle(module)
 
 
 _finder = _Finder()
@@ -96,6 +96,5 @@ def _holders(loaded: list[ModuleType]) -> set[str]:
     return {
         name
         for name, module in list(sys.modules.items())
-        if isinstance(module, ModuleType)
-        and any(id(thing) in theirs for thing in list(vars(module).values()))
+        if any(id(thing) in theirs for thing in list(getattr(module, "__dict__", {}).values()))
     }

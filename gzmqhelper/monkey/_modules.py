@@ -54,7 +54,9 @@ _MADE_OF: Final[Mapping[str, str]] = {
     "zmq.sugar.context": "Context Socket monkey._pyzmq:SyncContext",
     "zmq.sugar.frame": "Frame Message MessageTracker",
     "zmq.sugar.poll": "Poller select",
-    "zmq.sugar.socket": "Socket Context Frame Poller monkey._pyzmq:SyncSocket _socket:_Endpoint=_SocketContext",
+    "zmq.sugar.socket": """
+        Socket Context Frame Poller monkey._pyzmq:SyncSocket _socket:_Endpoint=_SocketContext
+    """,
     "zmq.sugar.stopwatch": "monkey._pyzmq:Stopwatch",
     "zmq.sugar.tracker": "MessageTracker _frame:FINISHED=_FINISHED_TRACKER",
     "zmq.backend.select": "monkey._pyzmq:public_api",
@@ -87,7 +89,9 @@ _OURS: Final = """
     zmq_version zmq_version_info pyzmq_version pyzmq_version_info has curve_keypair curve_public strerror
     zmq_errno DRAFT_API PYZMQ_DRAFT_API IPC_PATH_MAX_LEN COPY_THRESHOLD
 """.split()
-_PYZMQS: Final = "__version__ __revision__ get_includes get_library_dirs Stopwatch SyncContext SyncSocket".split()
+_PYZMQS: Final = """
+    __version__ __revision__ get_includes get_library_dirs Stopwatch SyncContext SyncSocket
+""".split()
 
 
 def knows(name: str) -> bool:
@@ -131,14 +135,15 @@ def _fill_facade(name: str, names: dict[str, Any]) -> None:
     names.update(_public(_import("")))
     names.update(_names(" ".join(f"monkey._pyzmq:{key}" for key in _PYZMQS)))
     names["_FINISHED_TRACKER"] = _import("_frame").FINISHED
-    every = {*_import("constants").__all__, *_import("errors").__all__, *_OURS, *_PYZMQS} & names.keys()
+    constants, errors = _import("constants").__all__, _import("errors").__all__
+    every = {*constants, *errors, *_OURS, *_PYZMQS, "_FINISHED_TRACKER"} & names.keys()
     names["__all__"] = sorted(every)
     if name == "zmq.green":
         names.update(_names("monkey._green:Context monkey._green:Socket monkey._green:Poller"))
         names["_zmq"] = names["zmq"] = import_module("zmq")
     elif name != "zmq":
         # Not what this library adds: `socket` would hide the module zmq.sugar.socket.
-        for key in [key for key in names if key[0] != "_" and key not in every]:
+        for key in [key for key in names if key not in every and key[0] != "_"]:
             del names[key]
 
 

@@ -16,7 +16,15 @@ from .._frame import _let_go, _pins
 from .._libzmq import pyzmq_version, pyzmq_version_info, zmq_version, zmq_version_info
 from .._socket import Socket
 
-__all__ = ["__revision__", "__version__", "pyzmq_version", "pyzmq_version_info", "zmq_version", "zmq_version_info"]
+# What ``from zmq.sugar.version import *`` gives.
+__all__ = [
+    "__revision__",
+    "__version__",
+    "pyzmq_version",
+    "pyzmq_version_info",
+    "zmq_version",
+    "zmq_version_info",
+]
 
 __version__: Final = pyzmq_version()
 __revision__: Final = ""
