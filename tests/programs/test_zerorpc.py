@@ -19,8 +19,10 @@ def test_a_client_gets_what_it_asks_for(server, start, what):
     assert client.ends() == 0, client.output
     assert "done" in client.output
     assert server.runs
-    for said in (client.output, server.output):
-        assert "BUG" not in said, "it had missed an event"
+    if what == "stream":
+        # zerorpc says BUG when a message is there and it was not woken for it within a second. (Where it
+        # waits for heartbeats, one a second, it says so by mistake, on pyzmq as well.)
+        assert "BUG" not in client.output + server.output
 
 
 def test_a_client_notices_that_its_server_is_gone(server, start):
