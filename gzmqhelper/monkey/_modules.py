@@ -55,7 +55,7 @@ _MADE_OF: Final[Mapping[str, str]] = {
     "zmq.sugar.frame": "Frame Message MessageTracker",
     "zmq.sugar.poll": "Poller select",
     "zmq.sugar.socket": """
-        Socket Context Frame Poller monkey._pyzmq:SyncSocket _socket:_Endpoint=_SocketContext
+        Socket Context Frame Poller monkey._pyzmq:SyncSocket _endpoints:Endpoint=_SocketContext
     """,
     "zmq.sugar.stopwatch": "monkey._pyzmq:Stopwatch",
     "zmq.sugar.tracker": "MessageTracker _frame:FINISHED=_FINISHED_TRACKER",
