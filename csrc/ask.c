@@ -83,8 +83,11 @@ static void pass_on(gzh_socket *s)
 {
     s->granted--;
     gzh_grant_ready(s);
-    if (s->ready > s->granted)
+    if (s->ready > s->granted) {
         gzh_serve_pollers(s, 0);
+        if (s->blocked)
+            gzh_tell_proxies(s, false);
+    }
 }
 
 static int cancel(gzh_request *r)

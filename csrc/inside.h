@@ -1,5 +1,5 @@
-/* What the files of one room, socket.c, ask.c, batch.c, send.c and poll.c, share: the struct, and who may touch what.
- * Nobody else includes this.
+/* What the files of one room share: the struct, and who may touch what.  socket.c, ask.c, batch.c,
+ * send.c, poll.c and the proxies' files include this, and nobody else.
  *
  * Two levels of exclusion.  The queue mutex guards the fields marked Q and is held for a few
  * instructions; ownership (`owned`, itself marked Q) is the right to be inside libzmq with this
@@ -23,8 +23,9 @@
 #include "watch.h"
 #include "wire.h"
 
-/* What a request asks for. */
-enum { RECEIVE, SEND, POLL, CALL };
+/* What a request asks for.  HOLD: to be the owner; its thread is signalled through the pipe in `data`
+ * when it is. */
+enum { RECEIVE, SEND, POLL, CALL, HOLD };
 
 typedef struct { gzh_request *head, *tail; } queue;
 
@@ -43,7 +44,7 @@ struct gzh_socket {
     gzh_tell told;
 
     bool owned, again, closing, set_linger;
-    bool blocked; /* the owner is a companion, in a blocking call */
+    bool blocked; /* the owner is a companion, in a blocking call or a proxy */
     int linger;
     /* How many messages one call may take next; 1 where there is no flood, 0 where never more. */
     int batch, most;
@@ -127,6 +128,10 @@ int gzh_claim_to_receive(gzh_socket *s);
 void gzh_serve_pollers(gzh_socket *s, int events);
 /* Events as a user sees them. */
 int gzh_visible(const gzh_socket *s, int events);
+
+/* The proxies that have the socket or wait for it end if it was closed; else, the one that has it is
+ * to look at the ready list. */
+void gzh_tell_proxies(gzh_socket *s, bool closed);
 
 /* Count of those who may still come back to the socket; the last one frees it.  Without the mutex. */
 void gzh_hold(void *socket);

@@ -29,6 +29,7 @@ void gzh_message_init(gzh_message *m)
     m->part = m->few;
     m->count = 0;
     m->room = GZH_INLINE_PARTS;
+    m->captured = false;
 }
 
 void gzh_message_clear(gzh_message *m)
@@ -75,6 +76,7 @@ gzh_message *gzh_message_keep(gzh_message *source)
         for (int i = 0; i < source->count; i++)
             move(&m->part[i], &source->part[i]);
     m->count = source->count;
+    m->captured = source->captured;
     gzh_message_init(source);
     return m;
 }

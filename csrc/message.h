@@ -19,6 +19,7 @@ struct gzh_message {
     gzh_message *next; /* in a socket's ready list, under its queue mutex */
     zmq_msg_t *part;   /* the array below, or a larger one */
     int count, room;   /* so many parts are initialised; so many fit */
+    bool captured;     /* a proxy has shown it to its capture socket, and not sent it yet */
     zmq_msg_t few[GZH_INLINE_PARTS];
 };
 

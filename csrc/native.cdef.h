@@ -89,6 +89,11 @@ void gzh_socket_shared(gzh_socket *socket);
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);
 
+/* proxy.h */
+int gzh_proxy(gzh_companion *companion, gzh_socket *const *sockets, const char *const *prefixes,
+              const size_t *sizes);
+int gzh_proxy_end(gzh_companion *companion);
+
 /* message.h */
 gzh_message *gzh_message_new(void);
 void gzh_message_free(gzh_message *message);

@@ -2,4 +2,5 @@
 #include "calls.h"
 #include "companion.h"
 #include "message.h"
+#include "proxy.h"
 #include "socket.h"

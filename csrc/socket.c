@@ -293,7 +293,10 @@ void gzh_release(gzh_socket *s, bool dry)
             gzh_unlink(&s->calls, call);
             atomic_store(&call->state, GZH_SERVING);
             s->blocked = true;
-            gzh_companion_run(call->companion);
+            if (call->kind == HOLD)
+                gzh_pipe_signal(call->data);
+            else
+                gzh_companion_run(call->companion);
             return;
         }
         serve(s, dry);
@@ -312,9 +315,11 @@ void gzh_release(gzh_socket *s, bool dry)
 
 void gzh_look_again(gzh_socket *s)
 {
-    if (s->owned)
+    if (s->owned) {
         s->again = true;
-    else if (!s->closing && anybody_waits(s)) {
+        if (s->blocked)
+            gzh_tell_proxies(s, false);
+    } else if (!s->closing && anybody_waits(s)) {
         s->owned = true;
         gzh_release(s, false);
     }
@@ -441,6 +446,7 @@ void gzh_socket_close(gzh_socket *s, const int *linger)
         }
         fail_all(s, -ENOTSOCK);
         fail_queue(&s->calls, -ENOTSOCK);
+        gzh_tell_proxies(s, true);
         if (!s->owned) {
             s->owned = true;
             finish_close(s);

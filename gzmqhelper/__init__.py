@@ -36,6 +36,7 @@ The map of the package; each line may import those above it:
     monkey._modules      pyzmq's modules, and what each is here
     monkey               patch_zmq: other people's programs, unchanged
     monkey.__main__      the same from the command line
+    _proxy               proxy, proxy_steerable, device
 """
 
 from importlib import import_module as _import_module
@@ -68,6 +69,9 @@ from ._report import Report as Report
 from ._report import Waiting as Waiting
 from ._report import report as report
 from ._report import report_on_signal as report_on_signal
+from ._proxy import device as device
+from ._proxy import proxy as proxy
+from ._proxy import proxy_steerable as proxy_steerable
 from ._socket import Socket as Socket
 from ._stopwatch import Stopwatch as Stopwatch
 from .constants import *
