@@ -37,6 +37,10 @@ The map of the package; each line may import those above it:
     monkey               patch_zmq: other people's programs, unchanged
     monkey.__main__      the same from the command line
     _proxy               proxy, proxy_steerable, device
+    devices.basedevice, devices.monitoredqueue  devices in threads and processes
+    devices.proxydevice  the same with a capture socket
+    devices.proxysteerabledevice, devices.monitoredqueuedevice  and more
+    devices              all of these
 """
 
 from importlib import import_module as _import_module

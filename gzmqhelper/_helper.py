@@ -459,3 +459,8 @@ def turn(anyway: bool = False) -> None:
     if (anyway or not turns.turned) and getcurrent() is not hub:
         turns.wait()
     turns.begin()
+
+
+def leave_hub() -> None:
+    """This OS thread has no more use for its hub and the greenlets in it; the next wait makes a new one."""
+    get_hub().destroy(destroy_loop=True)
