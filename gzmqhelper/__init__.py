@@ -41,6 +41,7 @@ The map of the package; each line may import those above it:
     devices.proxydevice  the same with a capture socket
     devices.proxysteerabledevice, devices.monitoredqueuedevice  and more
     devices              all of these
+    perf                 python -m gzmqhelper.perf
 """
 
 from importlib import import_module as _import_module
