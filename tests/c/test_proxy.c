@@ -60,6 +60,13 @@ static void cancel_proxy(greenlet *g)
     CHECK(gzh_companion_cancel(g->companion) >= 0);
 }
 
+/* It has begun: until then those who came before are served. */
+static void until_held(gzh_socket *s)
+{
+    int type;
+    UNTIL(get_option(s, ZMQ_TYPE, &type) == GZH_WAIT);
+}
+
 /* What the other side of a socket finds, in g->text. */
 static const char *taken(greenlet *g, void *zmq)
 {
@@ -304,6 +311,7 @@ static void those_who_ask_meanwhile_wait_and_are_served_afterwards(void)
     born(&c);
     CHECK_IS(ask_recv(&b, s.socket[0]), GZH_WAIT); /* it came before, and waits all the same */
     CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, NULL), GZH_WAIT);
+    until_held(s.socket[0]);
     fake_deliver(s.zmq[0], "m1");
     CHECK_TEXT(taken(&a, s.zmq[1]), "m1");
     CHECK_IS(gzh_recv(s.socket[0], NULL, b.slot, ZMQ_DONTWAIT), -EAGAIN);
@@ -334,6 +342,7 @@ static void what_a_killed_receiver_leaves_is_carried_on(void)
     WAIT_TOLD(&b);
     until_nobody_is_inside(s.socket[0]);
     CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, NULL), GZH_WAIT);
+    until_held(s.socket[0]);
     pause_us(2000);
     CHECK_IS(fake_sent(s.zmq[1]), 0);
     CHECK_IS(gzh_companion_cancel(b.companion), 0);
