@@ -118,6 +118,24 @@ int gzh_claim_to_receive(gzh_socket *s)
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 
+int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
+{
+    if (s->generation != gzh_generation)
+        return GZH_FORKED;
+    gzh_message *kept = gzh_message_keep(m);
+    if (!kept)
+        return -ENOMEM;
+    lock(s);
+    kept->next = s->ready_head;
+    s->ready_head = kept;
+    if (!s->ready_tail)
+        s->ready_tail = kept;
+    s->ready++;
+    gzh_grant_ready(s);
+    unlock(s);
+    return 0;
+}
+
 void gzh_socket_shared(gzh_socket *s)
 {
     if (s->generation != gzh_generation)

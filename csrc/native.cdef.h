@@ -86,6 +86,7 @@ int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);
 void gzh_socket_shared(gzh_socket *socket);
+int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);
 

@@ -52,6 +52,8 @@ bool gzh_socket_linger(const gzh_socket *socket, int hub_fd, int nanoseconds);
 #define GZH_ONE 0x2000  /* never GZH_SEVERAL */
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 void gzh_socket_shared(gzh_socket *socket);
+/* What was shared last comes first again, received by nobody; the message's shell stays the caller's. */
+int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 

@@ -70,13 +70,13 @@ from ._libzmq import *
 from ._poll import Poller as Poller
 from ._poll import select as select
 from ._poll import zmq_poll as zmq_poll
+from ._proxy import device as device
+from ._proxy import proxy as proxy
+from ._proxy import proxy_steerable as proxy_steerable
 from ._report import Report as Report
 from ._report import Waiting as Waiting
 from ._report import report as report
 from ._report import report_on_signal as report_on_signal
-from ._proxy import device as device
-from ._proxy import proxy as proxy
-from ._proxy import proxy_steerable as proxy_steerable
 from ._socket import Socket as Socket
 from ._stopwatch import Stopwatch as Stopwatch
 from .constants import *

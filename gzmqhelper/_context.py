@@ -108,11 +108,6 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         shown = cls.__dict__.get("_repr_cls", f"{cls.__module__}.{cls.__qualname__}")
         return f"<{shown}({sockets}) at {id(self):#x}{closed}>"
 
-    def __copy__(self, memo: object = None) -> Self:
-        return self.shadow(self)
-
-    __deepcopy__ = __copy__
-
     def __enter__(self) -> Self:
         return self
 

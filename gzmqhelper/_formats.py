@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ._arguments import integer
 from ._frame import MessageTracker
 from ._many import Many
+from ._messages import Messages
 from ._native import ffi
 
 _T = TypeVar("_T")

@@ -306,6 +306,14 @@ class Messages:
             return []
         return [message] if type(message) is bytes else message
 
+    def _put_back(self) -> None:
+        """Leave all of it to the C core, which is to receive for itself: a proxy's."""
+        while self._ready:
+            message = self._ready.pop()
+            parts = [message] if type(message) is bytes else message
+            whole, _ = message_of(parts, True, False, 0, 0)
+            check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
+
     def _subscribed(self, topic: bytes) -> None:
         self._topics.append(topic)
 

@@ -44,6 +44,9 @@ def _run(name: str, *sockets: Socket | None, prefixes: tuple[bytes, bytes] | Non
     if prefixes is not None:
         data = ffi.new("char *[]", [ffi.from_buffer(prefix) for prefix in prefixes])
         sizes = ffi.new("size_t[]", list(map(len, prefixes)))
+    for socket in sockets:
+        if socket is not None:
+            socket._put_back()
     ask = (ffi.new("gzh_socket *[]", pointers), data, sizes)
     return check(wait(_begin, _end, ask), f"{name} between {sockets[0]!r} and {sockets[1]!r}")
 

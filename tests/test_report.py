@@ -361,7 +361,7 @@ STATES = {
     "everything waits": "ready(); pull.recv()",
     "a call blocks the thread": "ready(); get_original('time', 'sleep')(1000)",
     # (It begins anew after each signal, and the interpreter has no say.)
-    "a call in C hears no signal": "import ctypes; libc = ctypes.CDLL(None); ready()\nwhile True: libc.usleep(10**8)",
+    "a call in C hears no signal": "import ctypes; libc = ctypes.CDLL(None); ready()\nwhile True: libc.usleep(10**8)",  # noqa: E501
 }
 
 
