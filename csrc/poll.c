@@ -51,8 +51,11 @@ static int look_at_socket(gzh_poll_item *item)
     if (s->generation != gzh_generation)
         return GZH_FORKED;
     int rc;
-    while ((rc = gzh_claim_to_receive(s)) == GZH_LOOK) /* Python will, after this */
-        unlock(s);
+    if (item->mask & ZMQ_POLLIN)
+        while ((rc = gzh_claim_to_receive(s)) == GZH_LOOK) /* Python will, after this */
+            unlock(s);
+    else
+        rc = gzh_claim(s);
     if (rc == 0) {
         unlock(s);
         rc = gzh_wire_events(&s->wire);
@@ -172,7 +175,7 @@ static int cancel(gzh_request *whole)
     return 0;
 }
 
-/* 0, GZH_FORKED or -errno. */
+/* 0, GZH_FORKED or -errno.  (It was looked at before, so nothing of it lies in Python.) */
 static int put_in(gzh_request *whole, gzh_poll_item *items, int index)
 {
     nodes *n = whole->data;

@@ -246,6 +246,41 @@ def test_the_cost_of_a_poll_grows_with_its_sockets_and_not_faster(sockets):
     assert many < few * 8 * 4 + 0.002, f"{few * 1000:.2f} ms for 100, {many * 1000:.2f} ms for 800"
 
 
+@pytest.mark.parametrize("parts", [1, 3])
+def test_in_a_flood_whatever_is_left_to_receive_is_seen(sockets, parts):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", UNBOUNDED, UNBOUNDED)
+    poller = poller_of(sockets(zmq.PULL), pull)
+    for number in range(500):
+        push.send_multipart(numbered(number, parts))
+    for number in range(500):
+        if number % 37 == 0:
+            polling = Outcome(poller.poll)
+            assert polling.join().result == [(pull, zmq.POLLIN)]
+            assert poller.poll(0) == [(pull, zmq.POLLIN)]
+        assert number_of(pull.recv_multipart()) == number
+    assert poller.poll(0) == []
+    polling = waiting(poller.poll)
+    push.send(b"x")
+    assert polling.join().result == [(pull, zmq.POLLIN)]
+
+
+def test_what_one_thread_left_of_a_flood_is_seen_by_a_poll_in_another(sockets):
+    for many in (1, 7, 40, 99):
+        pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", UNBOUNDED, UNBOUNDED)
+        for number in range(100):
+            push.send(b"%d" % number)
+        assert [int(pull.recv()) for _ in range(many)] == list(range(many))
+
+        def take(pull=pull, many=many):
+            poller = poller_of(pull, sockets(zmq.PULL))
+            for number in range(many, 100):
+                assert poller.poll(5000) == [(pull, zmq.POLLIN)]
+                assert int(pull.recv(zmq.NOBLOCK)) == number
+            assert poller.poll(0) == []
+
+        in_threads(take)
+
+
 def test_a_signal_handler_may_poll_while_its_greenlet_does(sockets, ticker):
     socks, peers = pairs(sockets, 2)
     seen = []
