@@ -28,7 +28,7 @@
 
 /* So long a killed greenlet waits until its sockets are free again: they are within microseconds, if
  * there is a processor for it. */
-#define LEAVE_MS 10
+#define LEAVE_MS 5
 
 typedef struct proxy {
     struct proxy *next, *prev;
