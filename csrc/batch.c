@@ -132,6 +132,8 @@ int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
         s->ready_tail = kept;
     s->ready++;
     gzh_grant_ready(s);
+    if (s->blocked)
+        gzh_tell_proxies(s, false);
     unlock(s);
     return 0;
 }
