@@ -52,7 +52,7 @@ static void those_that_wait_are_told_with_how_long(void)
     gzh_request *r = gzh_companion_free_request(c);
     CHECK_IS(gzh_companion_waiting(&told, 1), 0);
     atomic_store(&r->state, GZH_QUEUED);
-    usleep(20000);
+    pause_us(20000);
     CHECK_IS(gzh_companion_waiting(NULL, 0), 1);
     CHECK_IS(gzh_companion_waiting(&told, 1), 1);
     CHECK(told.companion == (uintptr_t)c && told.number == gzh_companion_number(c) && !told.granted);
