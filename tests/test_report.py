@@ -107,6 +107,25 @@ def test_the_end_of_a_context_is_reported_with_what_keeps_it(sockets, ticker):
     outcome.join()
 
 
+def test_a_poll_is_reported_with_all_that_it_watches(sockets, ticker):
+    pull, req = sockets(zmq.PULL), sockets(zmq.REQ)
+    pull.bind("inproc://pulls")
+    req.bind("inproc://asks")
+    ours, theirs = os.pipe()
+    poller = zmq.Poller()
+    for thing in (pull, req, ours):
+        poller.register(thing, zmq.POLLIN)
+    polls = {"Poller.poll": poller.poll, "select": lambda: zmq.select([pull, req, ours], [], [])}
+    for call, function in polls.items():
+        outcome = waiting(function)
+        said = of(outcome)
+        assert said.call == call
+        assert set(said.sockets) == {"PULL inproc://pulls", "REQ inproc://asks", f"descriptor {ours}"}
+        outcome.greenlet.kill()
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_a_tracker_is_reported(sockets):
     outcome = waiting(track(sockets))
     assert of(outcome).call == "MessageTracker.wait"
@@ -361,7 +380,8 @@ STATES = {
     "everything waits": "ready(); pull.recv()",
     "a call blocks the thread": "ready(); get_original('time', 'sleep')(1000)",
     # (It begins anew after each signal, and the interpreter has no say.)
-    "a call in C hears no signal": "import ctypes; libc = ctypes.CDLL(None); ready()\nwhile True: libc.usleep(10**8)",  # noqa: E501
+    "a call in C hears no signal": "import ctypes; libc = ctypes.CDLL(None); ready()\n"
+    "while True: libc.usleep(10**8)",
 }
 
 
