@@ -8,7 +8,7 @@ all that the context sends and receives. So a monitor that is begun here has a r
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import gevent
 
@@ -19,6 +19,7 @@ from .constants import EVENT_ALL, PAIR, Errno
 
 if TYPE_CHECKING:
     from ._context import Context
+    from ._socket import Socket
 
 # In the names of endpoints: libzmq gives one up only some time after its socket was closed.
 _numbers: Final = itertools.count(1)
@@ -28,7 +29,7 @@ class Monitored:
     """The monitor of a `Socket`; see there."""
 
     context: Context
-    _monitor_socket: Any = None
+    _monitor_socket: Socket | None = None
 
     if TYPE_CHECKING:
 
@@ -55,7 +56,7 @@ class Monitored:
         rc = self._call(lib.GZH_MONITOR, EVENT_ALL if events < 0 else events, data, size)
         check(rc, f"monitor: addr={addr!r}, events={int(events):#x}")
 
-    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket:
         """A PAIR socket that receives this one's events; `monitor.recv_monitor_message` reads them.
 
         events: as for `monitor`; None for all. addr: an inproc endpoint; None for one of its own.
@@ -69,7 +70,7 @@ class Monitored:
         self._monitor_socket = None
         if addr is None:
             addr = f"inproc://monitor.s-{self.fileno()}.{next(_numbers)}"
-        made = self.context.socket(PAIR)
+        made = cast("Socket", self.context.socket(PAIR))
         try:
             self.monitor(addr, EVENT_ALL if events is None else events)
             made.connect(addr)
@@ -83,7 +84,7 @@ class Monitored:
         self._monitor_socket = made
         return made
 
-    def _undo_monitor(self, made: Any, addr: str) -> None:
+    def _undo_monitor(self, made: Socket, addr: str) -> None:
         try:
             self.fileno()  # waits for the call that was left, if that is still being made
             made.bind(addr)

@@ -146,19 +146,20 @@ def report() -> Report:
     """
     taken = time.time()
     requests = _requests()
+    running = sys._current_frames()
     waiting: list[Waiting] = []
-    threads: set[int] = set()
     for helper in helpers():
         greenlet: Any = helper._greenlet()
-        frame = None if greenlet is None else greenlet.gr_frame
-        while frame is not None:
+        if greenlet is None:
+            continue
+        # One that stays awake for a quick answer runs, and waits all the same.
+        top = greenlet.gr_frame or (running.get(helper._thread) if helper._busy else None)
+        for frame in _frames(top):
             if frame.f_code is wait.__code__:
                 # (A cast makes no call into C: nothing can be freed meanwhile.)
                 address = int(ffi.cast("uintptr_t", frame.f_locals.get("companion") or 0))
                 if request := requests.pop(address, None):
-                    threads.add(helper._thread)
                     waiting.append(_waiting(greenlet, frame, request, taken, helper._thread))
-            frame = frame.f_back
     counts = ffi.new("int[3]")
     lib.gzh_companion_counts(counts, counts + 1, counts + 2)
     return Report(
@@ -167,7 +168,11 @@ def report() -> Report:
         counts[0],
         counts[1],
         tuple(sorted(number for number, _, answered in requests.values() if not answered)),
-        _running(threads),
+        {
+            thread: _stack(frame)[0]
+            for thread, frame in running.items()
+            if thread in {one.thread for one in waiting} - {_thread_number()} and _is_busy(frame)
+        },
         taken,
     )
 
@@ -217,13 +222,20 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _stack(frame: Any) -> list[Place]:
+def _is_busy(frame: FrameType) -> bool:
+    """Whether a thread that is there neither waits in its hub nor stays awake in `wait`."""
+    return _package(frame) != "gevent" and all(outer.f_code is not wait.__code__ for outer in _frames(frame))
+
+
+def _frames(frame: Any) -> Iterator[Any]:
     """From a frame outwards; of gevent's own account of where a greenlet was spawned too."""
-    places = []
     while frame is not None:
-        places.append(Place(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name))
+        yield frame
         frame = frame.f_back
-    return places
+
+
+def _stack(frame: Any) -> list[Place]:
+    return [Place(f.f_code.co_filename, f.f_lineno or 0, f.f_code.co_name) for f in _frames(frame)]
 
 
 def _things(value: object) -> Iterator[Any]:
@@ -254,15 +266,6 @@ def _endpoint(socket: Socket) -> str:
     if lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size) != 0:
         return ""
     return str(ffi.string(data).decode(errors="replace"))
-
-
-def _running(threads: set[int]) -> dict[int, Place]:
-    """Where others of these threads are, but for those in their hubs."""
-    return {
-        thread: _stack(frame)[0]
-        for thread, frame in sys._current_frames().items()
-        if thread in threads and thread != _thread_number() and _package(frame) != "gevent"
-    }
 
 
 # ---- on a signal -------------------------------------------------------------------------------------
