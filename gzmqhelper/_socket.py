@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
 
+from gevent.exceptions import BlockingSwitchOutError
+
 from . import _options, errors
 from ._arguments import integer
 from ._attributes import OptionAttributes
@@ -311,7 +313,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     def get(self, option: int) -> Any:
         """An option's value: int or bytes, as the option has it (zmq_getsockopt).
 
-        ``RCVMORE`` speaks of the part that this greenlet received last.
+        ``RCVMORE`` speaks of the part that this greenlet received last. ``EVENTS``, asked in the hub
+        while another greenlet is inside a `bind` of this socket, says what can be done meanwhile.
         Raises `ZMQError`, EINVAL, for an option that is unknown or cannot be read.
         """
         if option == RCVMORE and not self._closed and self.underlying:
@@ -321,7 +324,14 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         while True:
             size = ffi.new("size_t *", room)
             data = ffi.new("char[]", room)
-            rc = self._call(lib.GZH_GET, option, data, size)
+            try:
+                rc = self._call(lib.GZH_GET, option, data, size)
+            except BlockingSwitchOutError:
+                # A program's own watcher of FD asks this in the hub, which cannot wait until another's
+                # bind is over: while it lasts nothing can be sent, nor received from libzmq.
+                if option != EVENTS:
+                    raise
+                return int(POLLIN) if self._has_unread() else 0
             if rc != -int(Errno.EINVAL) or option != LAST_ENDPOINT or room > 1 << 20:
                 break
             room *= 8  # endpoints know no limit, and libzmq does not say how long they are

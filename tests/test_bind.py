@@ -179,6 +179,33 @@ def test_closing_during_a_slow_bind_tells_all_who_wait_and_ends_when_the_bind_do
     )
 
 
+def test_a_programs_own_watcher_asks_for_events_in_the_hub_during_a_slow_bind(slow):
+    slow(
+        """
+        binder = ctx.socket(zmq.PULL)
+        endpoint = bound(binder)
+        push = ctx.socket(zmq.PUSH)
+        seen = []
+        watcher = gevent.get_hub().loop.io(binder.fd, 1)
+        # gevent stops a watcher whose callback raises.
+        watcher.start(lambda: seen.append(binder.getsockopt(zmq.EVENTS)))
+        slow = waiting(timed, binder.bind, "tcp://slow-300:*")
+        assert wait_until(under_way)
+        push.connect(endpoint)
+        push.send(b"1")
+        assert wait_until(lambda: seen)
+        assert slow.ended is not None or set(seen) == {0}
+        assert slow.join().result[1] is None
+        assert binder.recv(timeout=5) == b"1"
+        seen.clear()
+        push.send(b"2")
+        assert wait_until(lambda: zmq.POLLIN in seen), seen
+        assert binder.recv(zmq.NOBLOCK) == b"2"
+        watcher.close()
+        """
+    )
+
+
 def test_a_greenlet_that_leaves_a_slow_bind_goes_on_and_the_bind_too(slow):
     slow(
         """
