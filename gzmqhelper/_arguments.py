@@ -26,3 +26,9 @@ def integer(name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
+
+
+def address_of(thing: Any) -> int:
+    """The address of a socket or context of libzmq's, given as an int or as an object of another
+    binding that tells it, ``underlying``. Raises TypeError."""
+    return integer("shadow", getattr(thing, "underlying", thing))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
-from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 from warnings import warn
@@ -17,7 +16,7 @@ from weakref import WeakSet, WeakValueDictionary
 from gevent.monkey import get_original
 
 from . import _options, errors
-from ._arguments import integer
+from ._arguments import address_of, integer
 from ._attributes import OptionAttributes
 from ._endpoints import OfASocket
 from ._helper import check, wait
@@ -72,7 +71,8 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         if isinstance(io_threads, Context):
             io_threads, shadow = 1, io_threads
         if not isinstance(shadow, Context):
-            shadow = _by_address.get(index(shadow), shadow)
+            shadow = address_of(shadow)
+            shadow = _by_address.get(shadow, shadow)
         values["_shadow"] = bool(shadow)
         if shadow:
             values["_shadow_obj"] = shadow  # keeps it alive

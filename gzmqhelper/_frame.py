@@ -356,7 +356,7 @@ class Frame:
         other.more = self.more
         return other
 
-    __copy__ = fast_copy = copy
+    __copy__ = copy
 
     def __deepcopy__(self, memo: object) -> Frame:
         return Frame(self.buffer, copy=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
@@ -17,7 +16,7 @@ from warnings import warn
 from gevent.exceptions import BlockingSwitchOutError
 
 from . import _options, errors
-from ._arguments import integer
+from ._arguments import address_of, integer
 from ._attributes import OptionAttributes
 from ._endpoints import Endpoint, OfWhatIsReceived
 from ._formats import Formats
@@ -102,7 +101,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self._shadow_obj = shadow
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
-            check(lib.gzh_socket_wrap(ffi.cast("void *", index(shadow)), True, out), "a shadow socket")
+            check(lib.gzh_socket_wrap(ffi.cast("void *", address_of(shadow)), True, out), "a shadow socket")
             self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")

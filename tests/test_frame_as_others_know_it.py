@@ -153,7 +153,7 @@ def test_without_drafts_what_needs_them_says_so(pair):
 
 def test_a_copy_is_had_by_any_of_its_names():
     frame = zmq.Frame(b"x" * LARGE, track=True)
-    for made in copy.copy(frame), frame.fast_copy(), frame.copy():
+    for made in copy.copy(frame), frame.copy():
         assert made == frame and made.tracker is frame.tracker
     deep = copy.deepcopy(frame)
     assert deep == frame and deep.tracker is None
