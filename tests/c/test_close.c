@@ -14,7 +14,7 @@ static void all_who_wait_are_told_that_it_is_closed(void)
     CHECK_IS(ask_recv(&g[1], s.socket), GZH_WAIT);
     CHECK_IS(ask_send(&g[2], s.socket, "a|b"), GZH_WAIT);
     CHECK_IS(ask_send(&g[3], s.socket, "c"), GZH_WAIT);
-    CHECK_IS(gzh_poll(s.socket, g[4].companion, ZMQ_POLLIN, 0), GZH_WAIT);
+    CHECK_IS(try_poll(s.socket, g[4].companion, ZMQ_POLLIN, 0), GZH_WAIT);
     gzh_socket_close(s.socket, NULL);
     gzh_socket_close(s.socket, NULL);
     for (int i = 0; i < 5; i++)
@@ -82,7 +82,7 @@ static struct {
 static void *receives_once(void *argument)
 {
     greenlet *g = argument;
-    owner.found = read_slot(g, wait_on(g, gzh_recv(owner.socket, g->companion, g->slot, 0)));
+    owner.found = read_slot(g, wait_on(g, try_recv(owner.socket, g->companion, g->slot, 0)));
     return NULL;
 }
 
@@ -303,8 +303,8 @@ static void a_bind_holds_its_socket_and_nothing_else(void)
     UNTIL(fake_at_gate() == 1);
     fake_deliver(s.zmq, "m1");
     CHECK_IS(ask_send(&writer, s.socket, "w1"), GZH_WAIT);
-    CHECK_IS(gzh_poll(s.socket, poller.companion, ZMQ_POLLIN, 0), GZH_WAIT);
-    CHECK_IS(gzh_recv(s.socket, NULL, poller.slot, ZMQ_DONTWAIT), -EAGAIN);
+    CHECK_IS(try_poll(s.socket, poller.companion, ZMQ_POLLIN, 0), GZH_WAIT);
+    CHECK_IS(try_recv(s.socket, NULL, poller.slot, ZMQ_DONTWAIT), -EAGAIN);
     CHECK_IS(gzh_send(s.socket, "x", 1, ZMQ_DONTWAIT), -EAGAIN);
     /* Another socket, through the same watch. */
     CHECK_IS(ask_recv(&elsewhere, other), GZH_WAIT);
@@ -505,7 +505,7 @@ static void *works_until_it_is_closed(void *argument)
             rc = do_send(&g, socket, "a|b");
             break;
         case 1:
-            rc = gzh_poll(socket, NULL, ZMQ_POLLIN, ZMQ_DONTWAIT);
+            rc = try_poll(socket, NULL, ZMQ_POLLIN, ZMQ_DONTWAIT);
             break;
         case 2:
             rc = get_option(socket, ZMQ_EVENTS, &value);

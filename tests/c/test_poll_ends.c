@@ -180,7 +180,7 @@ static void *polls_and_takes(void *argument)
         CHECK(rc > 0);
         for (int i = 0; i < MANY; i++)
             if (items[i].events) {
-                rc = read_slot(&g, gzh_recv(stage.c.socket[i], NULL, g.slot, ZMQ_DONTWAIT | GZH_ONE));
+                rc = read_slot(&g, try_recv(stage.c.socket[i], NULL, g.slot, ZMQ_DONTWAIT | GZH_ONE));
                 if (rc >= 0)
                     atomic_fetch_add(&stage.received, 1);
                 else
@@ -191,24 +191,6 @@ static void *polls_and_takes(void *argument)
     atomic_store(&stage.stop, true);
     dies(&g);
     return NULL;
-}
-
-/* A thread that comes to a socket after another is sent away once, to look at what that has shared:
- * here it never has any. */
-static int begin_recv(greenlet *g, gzh_socket *s)
-{
-    int rc;
-    while ((rc = ask_recv(g, s)) == GZH_LOOK)
-        ;
-    return rc;
-}
-
-static int poll_one(greenlet *g, gzh_socket *s, int mask, int flags)
-{
-    int rc;
-    while ((rc = gzh_poll(s, g ? g->companion : NULL, mask, flags)) == GZH_LOOK)
-        ;
-    return rc;
 }
 
 /* Others on the same sockets: each look may eat the signal that a poll waits for. */
@@ -227,7 +209,7 @@ static void *disturbs(void *argument)
             CHECK(rc == 0 || rc == GZH_WAIT);
             break;
         case 1:
-            rc = begin_recv(&g, s);
+            rc = ask_recv(&g, s);
             if (rc == GZH_WAIT) {
                 dawdle(&state, 100);
                 CHECK_IS(gzh_companion_cancel(g.companion), 0);
@@ -235,12 +217,12 @@ static void *disturbs(void *argument)
                 atomic_fetch_add(&stage.received, 1);
             break;
         case 2:
-            CHECK_IS(poll_one(&g, s, ZMQ_POLLIN, 0), GZH_WAIT);
+            CHECK_IS(try_poll(s, g.companion, ZMQ_POLLIN, 0), GZH_WAIT);
             dawdle(&state, 100);
             CHECK_IS(gzh_companion_cancel(g.companion), 0);
             break;
         default:
-            CHECK(poll_one(NULL, s, ZMQ_POLLIN, ZMQ_DONTWAIT) >= 0);
+            CHECK(try_poll(s, NULL, ZMQ_POLLIN, ZMQ_DONTWAIT) >= 0);
         }
         dawdle(&state, 100);
     }

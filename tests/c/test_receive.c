@@ -11,9 +11,9 @@ static void a_message_that_lies_there_is_received_at_once(void)
     g.slot = malloc(sizeof *g.slot);
     CHECK(g.slot);
     CHECK_IS(recv_now(&g, s.socket), -EAGAIN);
-    CHECK_IS(read_slot(&g, gzh_recv(s.socket, NULL, g.slot, 0)), GZH_WAIT);
+    CHECK_IS(read_slot(&g, try_recv(s.socket, NULL, g.slot, 0)), GZH_WAIT);
     fake_deliver(s.zmq, "hello");
-    CHECK_IS(read_slot(&g, gzh_recv(s.socket, NULL, g.slot, 0)), 5);
+    CHECK_IS(read_slot(&g, try_recv(s.socket, NULL, g.slot, 0)), 5);
     CHECK_TEXT(g.text, "hello");
     fake_deliver(s.zmq, "");
     CHECK_IS(recv_now(&g, s.socket), 0);
@@ -31,10 +31,10 @@ static void a_blocking_call_says_yield_when_the_slice_is_used_up(void)
     fake_deliver(s.zmq, "hello");
     gzh_slice(0);
     pause_us(1);
-    CHECK_IS(gzh_recv(s.socket, NULL, slot, 0), GZH_YIELD);
-    CHECK_IS(gzh_poll(s.socket, NULL, ZMQ_POLLIN, 0), GZH_YIELD);
+    CHECK_IS(try_recv(s.socket, NULL, slot, 0), GZH_YIELD);
+    CHECK_IS(try_poll(s.socket, NULL, ZMQ_POLLIN, 0), GZH_YIELD);
     CHECK_IS(poll_now(s.socket, ZMQ_POLLIN), ZMQ_POLLIN);
-    CHECK_IS(gzh_recv(s.socket, NULL, slot, ZMQ_DONTWAIT), 5);
+    CHECK_IS(try_recv(s.socket, NULL, slot, ZMQ_DONTWAIT), 5);
     gzh_slice(3600ull * 1000000000);
     free(slot);
     end_scene(&s);
@@ -46,17 +46,17 @@ static void what_does_not_fit_the_slot_comes_whole(void)
     greenlet g;
     born(&g);
     fake_deliver(s.zmq, "a|bc||d|efg|h");
-    CHECK_IS(gzh_recv(s.socket, NULL, g.slot, 0), GZH_PARTS);
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), GZH_PARTS);
     CHECK_IS(g.slot->parts, 6);
     CHECK_IS(read_slot(&g, GZH_PARTS), 0);
     CHECK_TEXT(g.text, "a|bc||d|efg|h");
     fake_deliver(s.zmq, "a|bc||d|efg|h");
-    CHECK_IS(read_slot(&g, gzh_recv(s.socket, NULL, g.slot, GZH_KEEP)), 0);
+    CHECK_IS(read_slot(&g, try_recv(s.socket, NULL, g.slot, GZH_KEEP)), 0);
     CHECK_TEXT(g.text, "a|bc||d|efg|h");
     fake_deliver_size(s.zmq, GZH_SLOT_BYTES);
-    CHECK_IS(gzh_recv(s.socket, NULL, g.slot, 0), GZH_SLOT_BYTES);
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), GZH_SLOT_BYTES);
     fake_deliver_size(s.zmq, GZH_SLOT_BYTES + 1);
-    CHECK_IS(gzh_recv(s.socket, NULL, g.slot, 0), GZH_WHOLE);
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), GZH_WHOLE);
     CHECK_IS(gzh_message_size(g.slot->whole, 0), GZH_SLOT_BYTES + 1);
     gzh_message_free(g.slot->whole);
     /* The same after a wait. */
@@ -214,7 +214,7 @@ static void a_receiver_that_leaves_while_its_message_is_fetched_loses_nothing(vo
             if (others)
                 CHECK_IS(wait_on(&b, GZH_WAIT), 2);
             else
-                UNTIL(read_slot(&b, gzh_recv(s.socket, NULL, b.slot, 0)) == 2);
+                UNTIL(read_slot(&b, try_recv(s.socket, NULL, b.slot, 0)) == 2);
             CHECK_TEXT(b.text + strlen(b.text), "");
             dies(&a);
             dies(&b);
@@ -339,14 +339,14 @@ static void receivers_at_once_take_only_a_few_before_the_granted(void)
     WAIT_TOLD(&a);
     int taken = 0;
     until_nobody_is_inside(s.socket);
-    while (gzh_recv(s.socket, NULL, b.slot, 0) == 1)
+    while (try_recv(s.socket, NULL, b.slot, 0) == 1)
         taken++;
     CHECK(taken > 0 && taken < 20);
-    CHECK_IS(gzh_recv(s.socket, b.companion, b.slot, 0), GZH_WAIT);
+    CHECK_IS(try_recv(s.socket, b.companion, b.slot, 0), GZH_WAIT);
     CHECK_IS(end_wait(&a), 1);
     CHECK_IS(wait_on(&b, GZH_WAIT), 1);
     until_nobody_is_inside(s.socket);
-    CHECK_IS(gzh_recv(s.socket, NULL, b.slot, 0), 1);
+    CHECK_IS(try_recv(s.socket, NULL, b.slot, 0), 1);
     dies(&a);
     dies(&b);
     end_scene(&s);

@@ -87,7 +87,7 @@ static void *looks_at_events(void *argument)
     while (!atomic_load(&stage.stop)) {
         int rc = get_option(stage.socket, dice(&state, 2) ? ZMQ_EVENTS : ZMQ_LINGER, &value);
         CHECK(rc == 0 || rc == GZH_WAIT);
-        rc = gzh_poll(stage.socket, NULL, ZMQ_POLLIN | ZMQ_POLLOUT, ZMQ_DONTWAIT);
+        rc = try_poll(stage.socket, NULL, ZMQ_POLLIN | ZMQ_POLLOUT, ZMQ_DONTWAIT);
         CHECK(rc >= 0);
         dawdle(&state, 100);
     }
@@ -100,7 +100,7 @@ static void *polls(void *argument)
     greenlet g;
     born(&g);
     while (!atomic_load(&stage.stop)) {
-        CHECK_IS(gzh_poll(stage.socket, g.companion, dice(&state, 2) ? ZMQ_POLLIN : ZMQ_POLLOUT, 0),
+        CHECK_IS(try_poll(stage.socket, g.companion, dice(&state, 2) ? ZMQ_POLLIN : ZMQ_POLLOUT, 0),
                  GZH_WAIT);
         dawdle(&state, 200);
         int rc = gzh_end(g.companion, NULL, 0, true);
@@ -140,7 +140,7 @@ static void *tries(void *argument)
     born(&g);
     while (!atomic_load(&stage.stop)) {
         CHECK_IS(set_option(stage.socket, ZMQ_LINGER, (int)dice(&state, 100)), 0);
-        if (gzh_poll(stage.socket, g.companion, ZMQ_POLLIN, 0) == GZH_WAIT)
+        if (try_poll(stage.socket, g.companion, ZMQ_POLLIN, 0) == GZH_WAIT)
             CHECK_IS(gzh_companion_cancel(g.companion), 0);
         dawdle(&state, 200);
     }
