@@ -19,7 +19,7 @@ from . import _options, errors
 from ._arguments import address_of, integer
 from ._attributes import OptionAttributes
 from ._endpoints import OfASocket
-from ._helper import check, wait
+from ._helper import FORKED, check, wait
 from ._native import ffi, lib
 from ._socket import Socket
 from .constants import LINGER, ContextOption, Errno, SocketType
@@ -95,7 +95,8 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
     def __del__(self, _drop: Callable[[Any], None] = lib.gzh_context_drop, _warn: Any = warn) -> None:
         out = self.__dict__.get("_out")
         if out and out[0] and not _exiting:
-            if not self._shadow and not self.closed:
+            # (Ctrl-C may have come before it had a pointer.)
+            if self._ptr and not self._shadow and not self.closed:
                 _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
             # libzmq would wait for unsent messages here: a companion does that.
             _drop(out[0])
@@ -169,6 +170,8 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         """Raise what says that, and why, this can be asked for nothing more."""
         if not self.closed:
             return
+        if lib.gzh_context_get(self._ptr, 0) == FORKED:
+            check(FORKED, call)
         if self._left or self._ended():
             # The errno that programs know: of a shadow, libzmq would have said so.
             errno = Errno.EFAULT if self._shadow and not self._left else Errno.ENOTSUP

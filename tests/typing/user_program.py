@@ -265,3 +265,49 @@ def errors(sock: zmq.Socket) -> None:
         pass
     except zmq.ZMQVersionError as old:
         print(old.msg, old.min_version, old.version, zmq.DraftFDWarning())
+
+
+# ---- several at once, polls, proxies, monitors, reports ----------------------------------------------
+
+
+def several(sock: zmq.Socket) -> None:
+    assert_type(sock.recv_many(), list[bytes | list[bytes]])
+    assert_type(sock.recv_many(max=10, flags=zmq.NOBLOCK, timeout=1.5), list[bytes | list[bytes]])
+    assert_type(sock.send_many([b"one", [b"two", b"parts"]], timeout=1.5), int)
+
+
+def polls(sock: zmq.Socket) -> None:
+    poller = zmq.Poller()
+    poller.register(sock, zmq.POLLIN)
+    poller.register(0)
+    poller.modify(sock, zmq.POLLIN | zmq.POLLOUT)
+    poller.unregister(0)
+    assert_type(sock in poller, bool)
+    events: dict[Any, int] = dict(poller.poll(10))
+    print(events)
+    assert_type(poller.poll(), list[tuple[Any, int]])
+    assert_type(poller.sockets, list[tuple[Any, int]])
+    assert_type(zmq.Poller.dispatch({sock: print, 0: (zmq.POLLIN, print)}, timeout=1, on_timeout=print), int)
+    assert_type(zmq.zmq_poll([(sock, zmq.POLLIN)], 10), list[tuple[Any, int]])
+    assert_type(zmq.select([sock], [], [0], 1.5), tuple[list[Any], list[Any], list[Any]])
+
+
+def proxies(front: zmq.Socket, back: zmq.Socket) -> None:
+    assert_type(zmq.proxy(front, back), int)
+    assert_type(zmq.proxy(front, back, front), int)
+    assert_type(zmq.proxy_steerable(front, back, None, front), int)
+    assert_type(zmq.device(zmq.QUEUE, front, back), int)
+
+
+def monitors(sock: zmq.Socket) -> None:
+    assert_type(sock.get_monitor_socket(zmq.EVENT_CONNECTED), zmq.Socket)
+    sock.monitor("inproc://monitor", zmq.EVENT_ALL)
+    sock.disable_monitor()
+
+
+def reports() -> None:
+    found = zmq.report()
+    assert_type(found, zmq.Report)
+    assert_type(found.waiting, tuple[zmq.Waiting, ...])
+    assert_type(str(found), str)
+    assert_type(zmq.report_on_signal(), None)
