@@ -97,6 +97,7 @@ class Helper:
 
     def __init__(self) -> None:
         self._greenlet = ref(getcurrent())
+        self._turns = turns_here()  # it never changes its thread
         self._thread = _thread_number()
         self._companion: Any = None
         self._busy = False
@@ -246,7 +247,8 @@ def wait(
     helper = current()
     companion = helper._take()
     usable = True
-    _turns.waiting += 1
+    turns = helper._turns
+    turns.waiting += 1
     try:
         rc = begin(ask, companion)
         while rc == BUSY:
@@ -285,7 +287,7 @@ def wait(
             usable = lib.gzh_companion_cancel(companion) == 0
             raise
     finally:
-        _turns.waiting -= 1
+        turns.waiting -= 1
         if companion is not None:
             helper._give_back(companion, usable)
 
@@ -367,7 +369,7 @@ def _ready_descriptor() -> int:
     return _ready
 
 
-class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS thread's, patched or not
+class _Turns:
     """Whether this OS thread's hub has turned since its greenlets were given a slice of time.
 
     To turn is to look at the descriptors. A callback that runs is no sign of it: gevent runs them by
@@ -375,11 +377,12 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
     keep timers and sockets waiting for a quarter of a second.
     """
 
-    hub: Any = None
-    turned = True
-    waiting = 0  # how many greenlets are in `wait`
-    # Of `linger`: how many came in time, how often in a row none did, how often not to try.
-    answers = in_vain = skip = 0
+    def __init__(self) -> None:
+        self.hub: Any = None
+        self.turned = True
+        self.waiting = 0  # how many greenlets are in `wait`
+        # Of `linger`: how many came in time, how often in a row none did, how often not to try.
+        self.answers = self.in_vain = self.skip = 0
 
     def enter(self, hub: Any) -> None:
         self._io = hub.loop.io(_ready_descriptor(), 1)
@@ -419,7 +422,16 @@ class _Turns(get_original("_thread", "_local")):  # type: ignore[misc]  # an OS 
             self._io.stop()
 
 
-_turns = _Turns()
+# An OS thread's own, patched or not.
+_thread = get_original("_thread", "_local")()
+
+
+def turns_here() -> _Turns:
+    try:
+        turns: _Turns = _thread.turns
+    except AttributeError:
+        turns = _thread.turns = _Turns()
+    return turns
 
 
 def linger(pointer: Any) -> bool:
@@ -428,9 +440,11 @@ def linger(pointer: Any) -> bool:
     True: libzmq has news for the socket, so that the call may be tried again; False: wait.
     To sleep until an answer has come through three threads takes longer than most answers do.
     """
-    turns = _turns
-    if turns.waiting or turns.skip or not _MAY_LINGER:
-        turns.skip = max(turns.skip - 1, 0)
+    turns = turns_here()
+    if turns.waiting or not _MAY_LINGER:
+        return False
+    if turns.skip:
+        turns.skip -= 1
         return False
     hub = get_hub()
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
@@ -452,7 +466,7 @@ def turn(anyway: bool = False) -> None:
 
     anyway: even if it has.
     """
-    turns = _turns
+    turns = turns_here()
     hub = get_hub()
     if turns.hub is not hub:
         turns.enter(hub)

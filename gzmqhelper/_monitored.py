@@ -8,7 +8,7 @@ all that the context sends and receives. So a monitor that is begun here has a r
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import gevent
 
@@ -70,7 +70,7 @@ class Monitored:
         self._monitor_socket = None
         if addr is None:
             addr = f"inproc://monitor.s-{self.fileno()}.{next(_numbers)}"
-        made = cast("Socket", self.context.socket(PAIR))
+        made = self.context.socket(PAIR)
         try:
             self.monitor(addr, EVENT_ALL if events is None else events)
             made.connect(addr)
