@@ -235,6 +235,26 @@ def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkey
     baseline.check()
 
 
+def test_who_joins_a_thread_has_nothing_else_in_its_hub_to_wait_for():
+    result = run(
+        """
+        import gzmqhelper as zmq
+        from gzmqhelper import devices
+        from gevent.monkey import get_original
+        context = zmq.Context()
+        devices.Device.context_factory = staticmethod(lambda: context)
+        device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+        device.start()
+        get_original("_thread", "start_new_thread")(
+            lambda: (get_original("time", "sleep")(0.2), context.destroy(0)), ()
+        )
+        device.join()
+        print(device.done)
+        """
+    )
+    assert result.stdout == "True\n"
+
+
 def test_a_process_s_end_is_seen_by_who_joins_it_while_others_run(sockets, ticker):
     class Own(devices.ProcessDevice):
         def run_device(self):

@@ -7,17 +7,17 @@ made where it runs, when it is started: all that is said about them before is wr
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-import gevent.select
-from gevent.event import Event
-from gevent.monkey import get_original, is_module_patched
+from gevent.monkey import get_original
 
 from .. import errors
 from .._context import Context
 from .._helper import Helper, leave_hub
+from .._poll import select
 from .._proxy import proxy
 from .._socket import Socket
 from ..constants import PUSH, QUEUE, Errno
@@ -59,6 +59,41 @@ def _in_a_thread(function: Callable[[], None]) -> None:
         raise errors_there[0]
 
 
+class _Signal:
+    """Set once, by any OS thread; greenlets of any other can wait for it.
+
+    (Not gevent's Event: who waits for one that another thread sets, and has nothing else in its hub,
+    is told that it would wait for ever.)
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._lock = _lock()
+        self._pipes: set[int] = set()
+
+    def set(self) -> None:
+        with self._lock:
+            self.is_set = True
+            for pipe in self._pipes:
+                os.write(pipe, b"\0")
+
+    def wait(self, timeout: float | None) -> None:
+        if self.is_set:
+            return
+        readable, writable = os.pipe()
+        with self._lock:
+            self._pipes.add(writable)
+            waits = not self.is_set
+        try:
+            if waits:
+                select([readable], [], [], timeout)
+        finally:
+            with self._lock:
+                self._pipes.remove(writable)
+            os.close(readable)
+            os.close(writable)
+
+
 class _End:
     """A socket to be: its type, and what is to be done to it."""
 
@@ -94,7 +129,7 @@ class Device:
         self._ends = {"in": _End(in_type), "out": _End(out_type)}
         self._random_addrs: list[str] = []
         self._sockets: list[Socket] = []
-        self._done = Event()
+        self._done = _Signal()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -105,19 +140,19 @@ class Device:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._sockets = []
-        self._done = Event()
+        self._done = _Signal()
 
     @property
     def done(self) -> bool:
         """Whether the device has run and has ended."""
-        return self._done.is_set()
+        return self._done.is_set
 
     @done.setter
     def done(self, value: bool) -> None:
         if value:
             self._done.set()
         else:
-            self._done.clear()
+            self._done = _Signal()
 
     # ---- what its sockets are to be --------------------------------------------------------------
 
@@ -255,9 +290,9 @@ class ThreadDevice(BackgroundDevice):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended; at most so many seconds. Other greenlets run meanwhile."""
-        if not is_module_patched("threading") and not self._done.wait(timeout):
-            return
-        self.launcher.join(timeout)
+        self._done.wait(timeout)
+        if self.done:
+            self.launcher.join(timeout)  # which has no more to do
 
 
 class ProcessDevice(BackgroundDevice):
@@ -272,6 +307,6 @@ class ProcessDevice(BackgroundDevice):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the process has ended; at most so many seconds. Other greenlets run meanwhile."""
-        ended, _, _ = gevent.select.select([self.launcher.sentinel], [], [], timeout)
-        if ended:
+        end = [self.launcher.sentinel]  # a pipe whose other end the process has: hung up, not readable
+        if any(select(end, [], end, timeout)):
             self.launcher.join()
