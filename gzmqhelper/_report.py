@@ -258,12 +258,15 @@ def _describe(thing: Any) -> str:
 
 
 def _endpoint(socket: Socket) -> str:
-    """What it was last bound or connected to; "" if nothing, or while a slow call has the socket."""
+    """What it was last bound or connected to; "" if nothing."""
     if socket._closed or socket._ptr is None:
         return ""
     size = ffi.new("size_t *", _options.size(LAST_ENDPOINT))
     data = ffi.new("char[]", size[0])
-    if lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size) != 0:
+    rc = lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size)
+    if rc == lib.GZH_WAIT:  # a slow call or a proxy has the socket
+        return str(socket.__dict__.get("_last_endpoint", ""))
+    if rc != 0:
         return ""
     return str(ffi.string(data).decode(errors="replace"))
 

@@ -273,7 +273,10 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
         data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
-        return str(ffi.string(data).decode(errors="surrogateescape"))
+        endpoint = str(ffi.string(data).decode(errors="surrogateescape"))
+        if operation in (lib.GZH_BIND, lib.GZH_CONNECT):
+            self.__dict__["_last_endpoint"] = endpoint  # for a report, while a proxy has the socket
+        return endpoint
 
     def _call(self, operation: int, option: int, data: Any, size: Any) -> int:
         """A call of csrc/calls.h: at once, or on the companion if it may block or must queue."""

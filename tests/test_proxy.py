@@ -448,6 +448,19 @@ def test_threads_and_descriptors_come_back_when_many_have_run(sockets):
     baseline.check()
 
 
+def test_a_report_names_its_sockets_and_who_waits_for_them(line, ticker):
+    running = line.proxy()
+    assert carries(line)
+    kept_out = waiting(line.frontend.recv)
+    report = zmq.report()
+    ends = [sock.last_endpoint.decode() for sock in (line.sender, line.receiver)]
+    of = {one.call: one.sockets for one in report.waiting}
+    assert of["proxy"] == (f"PULL {ends[0]}", f"PUSH {ends[1]}")
+    assert of["Socket.recv"] == (f"PULL {ends[0]}",)
+    kept_out.greenlet.kill()
+    running.greenlet.kill()
+
+
 # ---- errors ----------------------------------------------------------------------------------------
 
 
