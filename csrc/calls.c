@@ -136,7 +136,7 @@ static const struct {
     [GZH_DISCONNECT] = {do_disconnect, always},
     [GZH_SET] = {do_set, never},
     [GZH_GET] = {do_get, never},
-    [GZH_MONITOR] = {do_monitor, never},
+    [GZH_MONITOR] = {do_monitor, never}, /* on a socket without a monitor; else: ask.c */
     [GZH_JOIN] = {do_join, never},
     [GZH_LEAVE] = {do_leave, never},
 };

@@ -33,6 +33,7 @@ __all__ = ["Report", "Waiting", "report", "report_on_signal"]
 
 _thread_number = get_original("_thread", "get_ident")
 _PACKAGE: Final = __name__.partition(".")[0]
+_FOLDER: Final = os.path.join(os.path.dirname(__file__), "")
 _GREENLETS: Final = 100  # so many are printed
 _PLACES: Final = 5  # and so many of each
 
@@ -47,6 +48,10 @@ class Place:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} in {self.function}"
+
+    def is_ours(self) -> bool:
+        """Whether it is in this library."""
+        return self.file.startswith(_FOLDER)
 
 
 @dataclass(frozen=True)
@@ -214,7 +219,7 @@ def _waiting(
     name = getattr(greenlet, "name", "") or ("A greenlet" if greenlet.parent else "The main greenlet")
     sockets = tuple(_describe(thing) for thing in found.values())
     stack = tuple(_stack(inside))
-    started = next(iter(_stack(getattr(greenlet, "spawning_stack", None))), None)
+    started = next((p for p in _stack(getattr(greenlet, "spawning_stack", None)) if not p.is_ours()), None)
     return Waiting(name, call, sockets, seconds, taken - seconds, answered, stack, started, number, thread)
 
 
@@ -258,15 +263,15 @@ def _describe(thing: Any) -> str:
 
 
 def _endpoint(socket: Socket) -> str:
-    """What it was last bound or connected to; "" if nothing."""
-    if socket._closed or socket._ptr is None:
-        return ""
+    """What it was last bound or connected to; "" if nothing, or through another object for it."""
+    while isinstance(socket._shadow_obj, Socket):
+        socket = socket._shadow_obj
+    known: str = socket.__dict__.get("_last", "")
+    if known or socket._closed or socket._ptr is None:
+        return known
     size = ffi.new("size_t *", _options.size(LAST_ENDPOINT))
     data = ffi.new("char[]", size[0])
-    rc = lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size)
-    if rc == lib.GZH_WAIT:  # a slow call or a proxy has the socket
-        return str(socket.__dict__.get("_last_endpoint", ""))
-    if rc != 0:
+    if lib.gzh_call(socket._ptr, ffi.NULL, lib.GZH_GET, LAST_ENDPOINT, data, size) != 0:
         return ""
     return str(ffi.string(data).decode(errors="replace"))
 

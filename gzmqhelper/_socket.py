@@ -274,8 +274,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
         endpoint = str(ffi.string(data).decode(errors="surrogateescape"))
-        if operation in (lib.GZH_BIND, lib.GZH_CONNECT):
-            self.__dict__["_last_endpoint"] = endpoint  # for a report, while a proxy has the socket
+        if operation == lib.GZH_BIND or operation == lib.GZH_CONNECT:
+            self.__dict__["_last"] = endpoint  # for `_report.py`: a proxy keeps all others out of C
         return endpoint
 
     def _call(self, operation: int, option: int, data: Any, size: Any) -> int:

@@ -19,6 +19,7 @@ from support import PATCHED, run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _helper, _report
+from gzmqhelper.auth import GreenAuthenticator
 from gzmqhelper.monitor import recv_monitor_message
 
 README = Path(__file__).parent.parent / "README.md"
@@ -124,6 +125,36 @@ def test_a_poll_is_reported_with_all_that_it_watches(sockets, ticker):
         outcome.greenlet.kill()
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_proxy_is_reported_with_both_ends_though_it_keeps_them_to_itself(sockets, ticker):
+    front, back = sockets(zmq.PULL), sockets(zmq.PUSH)
+    front.bind("inproc://front")
+    back.connect("inproc://back")
+    outcome = waiting(zmq.proxy, front, back)
+    said = of(outcome)
+    assert said.call == "proxy"
+    assert set(said.sockets) == {"PULL inproc://front", "PUSH inproc://back"}
+    outcome.greenlet.kill()
+
+
+def test_an_authenticator_is_reported_with_where_the_program_started_it(sockets):
+    authenticator = GreenAuthenticator(sockets.context)
+    authenticator.start()
+    assert wait_until(lambda: zmq.report().waiting)
+    (said,) = zmq.report().waiting
+    assert (said.call, said.sockets) == ("Socket.recv_multipart", ("REP inproc://zeromq.zap.01",))
+    assert (said.stack, said.started.function) == ((), sys._getframe().f_code.co_name)
+    authenticator.stop()
+
+
+def test_an_object_for_the_same_socket_has_the_same_endpoint(sockets):
+    pull = sockets(zmq.PULL)
+    pull.bind("inproc://one")
+    for shadow in (zmq.Socket.shadow(pull), zmq.Socket(sockets.context, shadow=pull.underlying)):
+        outcome = waiting(shadow.recv)
+        assert of(outcome).sockets == ("PULL inproc://one",)
+        outcome.greenlet.kill()
 
 
 def test_a_tracker_is_reported(sockets):
