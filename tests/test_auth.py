@@ -3,12 +3,15 @@
 import asyncio
 import logging
 import os
+import re
+import socket
 import stat
+from pathlib import Path
 
 import gevent
 import pytest
 from life import Baseline, OsThread, Outcome, waiting
-from support import wait_until
+from support import run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import auth
@@ -19,6 +22,7 @@ from gzmqhelper.auth.ioloop import IOLoopAuthenticator
 from gzmqhelper.auth.thread import AuthenticationThread, ThreadAuthenticator
 from gzmqhelper.utils import z85
 
+README = Path(__file__).parent.parent / "README.md"
 ENDPOINT = "inproc://zeromq.zap.01"
 
 
@@ -522,6 +526,18 @@ def test_what_is_no_certificate_is_an_error_that_names_it(tmp_path):
         auth.load_certificates(tmp_path)
     with pytest.raises(FileNotFoundError):
         auth.create_certificates(tmp_path / "nowhere", "me")
+
+
+def test_the_readme_shows_who_may_connect(tmp_path):
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)
+    (program,) = (block for block in blocks if "Authenticator" in block)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "program.py").write_text(program.replace("11332", str(port)))
+    result = run("import os, runpy, sys; os.chdir(sys.argv[1]); runpy.run_path('program.py')", tmp_path)
+    key, _ = auth.load_certificate(tmp_path / "client.key")
+    assert result.stdout == f"HANDSHAKE_SUCCEEDED\nb'hello' from {key.decode()}\n"
 
 
 def test_certificates_are_pyzmqs(tmp_path):
