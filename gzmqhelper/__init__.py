@@ -5,6 +5,7 @@
 The map of the package; each line may import those above it:
 
     constants, errors    the names of ZeroMQ's numbers; the exceptions, one errno table
+    error                errors, by pyzmq's name
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
     _helper              the narrow waist: the only module that waits
     _options             the option table
@@ -56,6 +57,7 @@ except ModuleNotFoundError as e:
         "`pip install -e .`; or `pip install .`, and then your program from another folder"
     ) from e
 
+from . import error as error
 from . import utils as utils
 from ._context import Context as Context
 from ._context import socket as socket

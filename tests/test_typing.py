@@ -34,7 +34,7 @@ def test_the_program_uses_every_public_name():
     assert public - of_module == set()
 
 
-@pytest.mark.parametrize("name", ["Context", "Socket", "Frame", "MessageTracker", "Helper"])
+@pytest.mark.parametrize("name", ["Context", "Socket", "Frame", "MessageTracker", "Helper", "Poller"])
 def test_the_program_uses_every_public_attribute(name):
     _, attributes = names_in_the_program()
     cls = getattr(zmq, name)

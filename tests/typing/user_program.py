@@ -6,11 +6,14 @@ Nothing here is run. `assert_type` says what a type checker must find.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from typing_extensions import assert_type
 
 import gzmqhelper as zmq
+import gzmqhelper.auth
+import gzmqhelper.utils.monitor
+import gzmqhelper.utils.z85
 
 # ---- the module --------------------------------------------------------------------------------------
 
@@ -239,6 +242,64 @@ def frames() -> None:
     assert_type(tracker.wait(1.5), None)
 
 
+def several(sock: zmq.Socket) -> None:
+    assert_type(sock.recv_many(max=10, flags=zmq.NOBLOCK, timeout=1), list[bytes | list[bytes]])
+    assert_type(sock.send_many([b"a", [b"b", zmq.Frame(b"c")]], zmq.NOBLOCK, copy=False), int)
+
+
+# ---- watching ----------------------------------------------------------------------------------------
+
+
+def polling(sock: zmq.Socket, file: IO[bytes]) -> None:
+    poller = zmq.Poller()
+    poller.register(sock, zmq.POLLIN)
+    poller.register(file)
+    poller.modify(file, zmq.POLLOUT)
+    poller.unregister(file)
+    assert_type(sock in poller, bool)
+    assert_type(poller.sockets, list[tuple[Any, int]])
+    ready: dict[Any, int] = dict(poller.poll(1.5))
+    assert_type(zmq.select([sock], [file], [], 1.5), tuple[list[Any], list[Any], list[Any]])
+    assert_type(zmq.zmq_poll([(sock, zmq.POLLIN)], 10), list[tuple[Any, int]])
+    assert_type(zmq.Poller.dispatch({sock: print, file: (zmq.POLLOUT, print)}, timeout=1), int)
+    print(ready)
+
+
+def monitors(sock: zmq.Socket) -> None:
+    with sock.get_monitor_socket(zmq.EVENT_ALL) as monitor:
+        event = zmq.utils.monitor.recv_monitor_message(monitor)
+        assert_type(event["event"], zmq.Event)
+        assert_type(event["endpoint"], bytes)
+    sock.disable_monitor()
+    sock.monitor("inproc://monitor", zmq.EVENT_ACCEPTED)
+
+
+def proxies(one: zmq.Socket, other: zmq.Socket) -> None:
+    assert_type(zmq.proxy(one, other), int)
+    assert_type(zmq.proxy_steerable(one, other, control=None), int)
+    assert_type(zmq.device(zmq.QUEUE, one, other), int)
+
+
+def reports() -> None:
+    found = zmq.report()
+    assert_type(found, zmq.Report)
+    waiting: tuple[zmq.Waiting, ...] = found.waiting
+    print([(w.greenlet, w.call, w.sockets, w.seconds, w.stack, w.companion) for w in waiting])
+    print([(w.since, w.answered, w.started, w.thread) for w in waiting])
+    print(found.on_watch, found.companions, found.parked, found.left, found.running, found.taken)
+    zmq.report_on_signal()
+
+
+def security(context: zmq.Context) -> None:
+    authenticator = zmq.auth.GreenAuthenticator(context)
+    authenticator.start()
+    authenticator.allow("127.0.0.1")
+    authenticator.configure_plain(passwords={"me": "secret"})
+    authenticator.configure_curve(location=zmq.auth.CURVE_ALLOW_ANY)
+    authenticator.stop()
+    assert_type(zmq.utils.z85.encode(b"12345678"), bytes)
+
+
 # ---- helpers, errors ---------------------------------------------------------------------------------
 
 
@@ -262,6 +323,8 @@ def errors(sock: zmq.Socket) -> None:
         assert_type(error.strerror, str)
         raise zmq.ZMQError(zmq.EINVAL, "oh") from error
     except (zmq.ZMQBindError, zmq.NotDone, zmq.ZMQBaseError):
+        pass
+    except zmq.error.ZMQVersionError:
         pass
     except zmq.ZMQVersionError as old:
         print(old.msg, old.min_version, old.version, zmq.DraftFDWarning())

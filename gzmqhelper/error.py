@@ -1,0 +1,3 @@
+"""The exceptions, by the name that programs written for pyzmq have for their module: `errors`."""
+
+from .errors import *
