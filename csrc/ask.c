@@ -337,7 +337,12 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
 /* Owner, mutex not held. */
 static int make(gzh_socket *s, int operation, int option, void *data, size_t *size)
 {
-    int rc = gzh_make(operation, s->wire.zmq, option, data, size);
+    int rc;
+    if (operation == GZH_GET && option == ZMQ_FD && s->wire.poller) {
+        memcpy(data, &s->fd, sizeof s->fd);
+        return 0;
+    }
+    rc = gzh_make(operation, s->wire.zmq, option, data, size);
     if (rc == 0 && operation == GZH_SET && (option == ZMQ_RCVHWM || option == ZMQ_CONFLATE))
         gzh_heed_batch(s);
     if (rc == 0 && operation == GZH_SET && *size == sizeof(int)) {

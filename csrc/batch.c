@@ -28,7 +28,8 @@ void gzh_heed_batch(gzh_socket *s)
         zmq_getsockopt(s->wire.zmq, options[i], &value[i], &size);
     }
     s->most = value[0] == 0 || value[0] > GZH_BATCH * 16 ? GZH_BATCH : value[0] / 16;
-    if (value[1] || is_lock_step(s)) /* it keeps the last message; they have one at a time */
+    /* It keeps the last message; they have one at a time; with drafts' messages goes an address. */
+    if (value[1] || is_lock_step(s) || s->wire.poller)
         s->most = 0;
 }
 

@@ -276,6 +276,7 @@ static void finish_close(gzh_socket *s)
     unlock(s);
     if (key)
         gzh_watch_remove(key, s->fd);
+    gzh_wire_close(&s->wire);
     if (!s->shadow) {
         if (s->set_linger)
             zmq_setsockopt(zmq, ZMQ_LINGER, &s->linger, sizeof s->linger);
@@ -391,15 +392,14 @@ int gzh_socket_wrap(void *zmq, bool shadow, gzh_socket **out)
     size_t size = sizeof(int);
     if (!s)
         return -ENOMEM;
-    if (zmq_getsockopt(zmq, ZMQ_TYPE, &s->wire.type, &size) == -1 ||
-        (size = sizeof s->fd, zmq_getsockopt(zmq, ZMQ_FD, &s->fd, &size) == -1)) {
-        int error = errno; /* EINVAL: one of the thread-safe draft types, which have no ZMQ_FD */
+    s->wire.zmq = zmq;
+    int error = zmq_getsockopt(zmq, ZMQ_TYPE, &s->wire.type, &size) == -1 ? errno : gzh_wire_open(&s->wire, &s->fd);
+    if (error) {
         free(s);
-        return error == EINVAL ? -ENOTSUP : -error;
+        return -error;
     }
     gzh_companion_heed_forks();
     GZH_MUST(pthread_mutex_init(&s->mutex, NULL));
-    s->wire.zmq = zmq;
     s->shadow = shadow;
     s->generation = gzh_generation;
     atomic_init(&s->holders, 1);

@@ -5,6 +5,76 @@
 
 #include <errno.h>
 
+#if GZH_DRAFTS
+
+int gzh_wire_open(gzh_wire *w, int *fd)
+{
+    size_t size = sizeof *fd;
+    if (zmq_getsockopt(w->zmq, ZMQ_FD, fd, &size) == 0)
+        return 0;
+    int thread_safe = 0, error = errno;
+    size = sizeof thread_safe;
+    if (error != EINVAL || zmq_getsockopt(w->zmq, ZMQ_THREAD_SAFE, &thread_safe, &size) == -1 || !thread_safe)
+        return error;
+    w->poller = zmq_poller_new();
+    if (!w->poller)
+        return errno;
+    if (zmq_poller_add(w->poller, w->zmq, NULL, ZMQ_POLLIN | ZMQ_POLLOUT) == -1 ||
+        zmq_poller_fd(w->poller, fd) == -1) {
+        error = errno;
+        gzh_wire_close(w);
+        return error;
+    }
+    return 0;
+}
+
+void gzh_wire_close(gzh_wire *w)
+{
+    if (w->poller)
+        zmq_poller_destroy(&w->poller);
+    w->poller = NULL;
+}
+
+/* Its descriptor stays readable until its poller is asked: the watch of poll(2) would not sleep. */
+static bool drain(gzh_wire *w)
+{
+    zmq_poller_event_t event;
+    if (w->poller)
+        zmq_poller_wait(w->poller, &event, 0);
+    return w->poller != NULL;
+}
+
+#else
+
+int gzh_wire_open(gzh_wire *w, int *fd)
+{
+    size_t size = sizeof *fd;
+    if (zmq_getsockopt(w->zmq, ZMQ_FD, fd, &size) == -1)
+        return errno == EINVAL ? ENOTSUP : errno; /* a draft socket, of another libzmq than this is for */
+    return 0;
+}
+
+void gzh_wire_close(gzh_wire *w)
+{
+    (void)w;
+}
+
+static bool drain(gzh_wire *w)
+{
+    (void)w;
+    return false;
+}
+
+#endif
+
+static int receive_part(gzh_wire *w, zmq_msg_t *part)
+{
+    int rc;
+    while ((rc = zmq_msg_recv(part, w->zmq, ZMQ_DONTWAIT)) == -1 && errno == EINTR)
+        ;
+    return rc;
+}
+
 int gzh_wire_get(gzh_wire *w, gzh_message *m)
 {
     zmq_msg_t *part;
@@ -15,9 +85,13 @@ int gzh_wire_get(gzh_wire *w, gzh_message *m)
             return ENOMEM;
         }
         zmq_msg_init(part);
-        int rc;
-        while ((rc = zmq_msg_recv(part, w->zmq, ZMQ_DONTWAIT)) == -1 && errno == EINTR)
-            ;
+        int rc = receive_part(w, part);
+        if (rc == -1 && errno == EAGAIN) {
+            if (drain(w)) /* which may have eaten the news of what came since */
+                rc = receive_part(w, part);
+            else
+                errno = EAGAIN;
+        }
         if (rc == -1) {
             int error = errno;
             gzh_message_clear(m);
@@ -78,6 +152,7 @@ int gzh_wire_events(gzh_wire *w)
 {
     int events, rc;
     size_t size = sizeof events;
+    drain(w);
     while ((rc = zmq_getsockopt(w->zmq, ZMQ_EVENTS, &events, &size)) == -1 && errno == EINTR)
         ;
     return rc == -1 ? -errno : events;

@@ -10,7 +10,13 @@
 typedef struct {
     void *zmq; /* libzmq's socket; NULL once it is closed */
     int type;
+    void *poller; /* of a thread-safe draft socket, which has no descriptor: its poller has one */
 } gzh_wire;
+
+/* The descriptor that libzmq signals, into *fd: 0, or an errno; ENOTSUP if there is none. */
+int gzh_wire_open(gzh_wire *wire, int *fd);
+/* Before the socket is closed, and once its descriptor is no longer watched. */
+void gzh_wire_close(gzh_wire *wire);
 
 /* zmq_msg_recv: a whole message into an empty one.  0 or an errno; EAGAIN has drained libzmq's
  * commands. */

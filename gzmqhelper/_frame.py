@@ -23,7 +23,7 @@ from . import errors
 from ._arguments import duration, integer
 from ._helper import check, wait
 from ._native import ffi, lib
-from .constants import MORE, Errno, MessageOption
+from .constants import GROUP_MAX_LENGTH, MORE, Errno, MessageOption
 
 _Bytes = bytes  # inside Frame, the name is a property's
 
@@ -399,11 +399,14 @@ def _drafted(frame: Frame, about: str) -> Any:
 
 
 def group_of(group: str | bytes) -> bytes:
-    """A group's name, as C has it. Raises TypeError for what is no text."""
+    """A group's name, as C has it. Raises TypeError for what is no text, `ZMQError`, EINVAL, for what
+    libzmq would cut off."""
     if isinstance(group, str):
         group = group.encode()
     if not isinstance(group, bytes):
         raise TypeError(f"group: expected str, got {type(group).__name__}")
+    if len(group) > GROUP_MAX_LENGTH or b"\0" in group:
+        raise errors.error(Errno.EINVAL, f"group={group!r}: up to {GROUP_MAX_LENGTH} bytes, and no NUL")
     return group + b"\0"
 
 

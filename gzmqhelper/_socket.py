@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["Socket"]
 
 _NULL: Final = ffi.NULL
+# Draft types, for which csrc/wire.c finds a descriptor.
+_THREAD_SAFE: Final = frozenset(map(SocketType, (12, 13, 14, 15, 16, 17, 19, 20)))
 
 
 class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):
@@ -339,6 +341,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             room *= 8  # endpoints know no limit, and libzmq does not say how long they are
         check(rc, _options.describe(option))
         value = _options.decode(option, ffi.unpack(data, size[0]))
+        if option == SocketOption.FD and self.type in _THREAD_SAFE:
+            warn(errors.DraftFDWarning(), stacklevel=2)
         if option == EVENTS and self._has_unread():
             return int(value) | int(POLLIN)
         return value

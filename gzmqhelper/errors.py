@@ -191,7 +191,9 @@ class DraftFDWarning(RuntimeWarning):
     """A thread-safe draft socket (SERVER, CLIENT, RADIO, ...) was asked for its descriptor."""
 
     def __init__(self, msg: str = "") -> None:
-        super().__init__(msg or "libzmq has no descriptor for thread-safe draft sockets of its own")
+        super().__init__(
+            msg or "thread-safe draft sockets have no descriptor of their own: this is that of a poller"
+        )
 
 
 class ContextClosed(ContextTerminated, RuntimeError):

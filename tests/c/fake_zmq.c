@@ -937,6 +937,61 @@ int zmq_leave(void *zmq, const char *group)
     return attend(zmq, "zmq_leave", group);
 }
 
+/* Nothing here is tried with them; they are for the linker. */
+
+void *zmq_poller_new(void)
+{
+    return NULL;
+}
+
+int zmq_poller_destroy(void **poller)
+{
+    (void)poller;
+    return fail(ENOTSUP);
+}
+
+int zmq_poller_add(void *poller, void *zmq, void *user_data, short events)
+{
+    (void)poller, (void)zmq, (void)user_data, (void)events;
+    return fail(ENOTSUP);
+}
+
+int zmq_poller_fd(void *poller, zmq_fd_t *fd)
+{
+    (void)poller, (void)fd;
+    return fail(ENOTSUP);
+}
+
+int zmq_poller_wait(void *poller, zmq_poller_event_t *event, long timeout)
+{
+    (void)poller, (void)event, (void)timeout;
+    return fail(ENOTSUP);
+}
+
+uint32_t zmq_msg_routing_id(zmq_msg_t *msg)
+{
+    (void)msg;
+    return 0;
+}
+
+int zmq_msg_set_routing_id(zmq_msg_t *msg, uint32_t routing_id)
+{
+    (void)msg, (void)routing_id;
+    return fail(ENOTSUP);
+}
+
+const char *zmq_msg_group(zmq_msg_t *msg)
+{
+    (void)msg;
+    return "";
+}
+
+int zmq_msg_set_group(zmq_msg_t *msg, const char *group)
+{
+    (void)msg, (void)group;
+    return fail(ENOTSUP);
+}
+
 #endif
 
 /* ---- contexts ------------------------------------------------------------------------------------- */
