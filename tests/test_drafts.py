@@ -1,4 +1,4 @@
-"""Draft sockets, where libzmq has them: their waits, addresses and groups. Nothing of it can be run elsewhere."""
+"""Draft sockets: their waits, addresses and groups. Where libzmq has none, nothing of it can be run."""
 
 import warnings
 
@@ -85,7 +85,7 @@ def test_a_dish_receives_from_a_radio_what_it_has_joined(sockets, ticker):
         dish.leave("weather")
     assert caught.value.errno == zmq.EINVAL
     for group in "x" * (zmq.GROUP_MAX_LENGTH + 1), "x\0y":
-        with pytest.raises(zmq.ZMQError, match="group=.*up to 255 bytes"):
+        with pytest.raises(zmq.ZMQError, match=r"group=.*up to 255 bytes"):
             dish.join(group)
 
 
