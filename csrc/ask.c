@@ -160,7 +160,7 @@ int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock
 {
     if (s->generation != gzh_generation)
         return GZH_FORKED;
-    if (!companion && !nonblock && slice_clock() > slice_end)
+    if (!companion && !nonblock && gzh_slice_is_over())
         return GZH_YIELD;
     return 0;
 }
@@ -236,6 +236,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     gzh_request *r = NULL;
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
     int rc = gzh_enter(s, companion, nonblock);
+    slot->several = 0;
     if (rc)
         return rc;
     if (companion) {
@@ -251,6 +252,8 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
         unlock(s);
         return rc;
     }
+    if (flags & GZH_KEEP)
+        s->most = 0;
     bool dry = false, delivered = false;
     if (nonblock && s->receivers.head)
         gzh_serve_receivers(s); /* they came first; what is left is ours */
@@ -272,6 +275,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
         if (most > 1) {
             s->lent = !many;
             unlock(s);
+            GZH_PAUSE("batch: begun");
             rc = gzh_take_several(s, &m, slot, most, &odd, &dry);
             delivered = true;
             lock(s);

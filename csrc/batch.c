@@ -4,7 +4,8 @@
  * several messages, twice as many each time, and lends them to Python, which shares them: puts them
  * where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
  * there are none while anybody waits, and none any more once a second thread receives or polls: that
- * one is sent back to look at what the first had been lent.
+ * one is sent back to look at what the first had been lent.  If it has lost its patience and waits
+ * already when the first shares at last, it is sent back then; only the order suffers.
  *
  * Few enough that the slice of time is still kept, and that what lies in Python is next to nothing
  * against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
@@ -27,15 +28,16 @@ void gzh_heed_batch(gzh_socket *s)
         size_t size = sizeof value[i];
         zmq_getsockopt(s->wire.zmq, options[i], &value[i], &size);
     }
-    s->most = value[0] == 0 || value[0] > GZH_BATCH * 16 ? GZH_BATCH : value[0] / 16;
+    int most = value[0] == 0 || value[0] > GZH_BATCH * 16 ? GZH_BATCH : value[0] / 16;
+    lock(s);
     /* It keeps the last message; they have one at a time; with drafts' messages goes an address. */
-    if (value[1] || is_lock_step(s) || s->wire.poller)
-        s->most = 0;
+    s->most = value[1] || is_lock_step(s) || s->wire.poller ? 0 : most;
+    unlock(s);
 }
 
 int gzh_next_batch(gzh_socket *s, int flags)
 {
-    if (s->most <= 1 || flags & GZH_ONE)
+    if (s->most <= 1 || s->two_readers || flags & GZH_ONE)
         return 1;
     uint64_t now = gzh_now_coarse_ns();
     /* Else the last ones took the caller so long that the slice is to be looked at for each. */
@@ -93,13 +95,14 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gz
         }
     }
     *format = 0;
+    slot->several = count > 1 ? count : 0;
     return count > 1 ? GZH_SEVERAL : slot->each > 1 ? GZH_PARTS : slot->size[0];
 }
 
 int gzh_claim_to_receive(gzh_socket *s)
 {
     int rc = gzh_claim(s);
-    if (rc == -ENOTSOCK || s->two_readers)
+    if (rc == -ENOTSOCK || (s->two_readers && !s->lent))
         return rc;
     if (!s->has_reader) {
         s->reader = pthread_self();
@@ -107,15 +110,16 @@ int gzh_claim_to_receive(gzh_socket *s)
     }
     if (pthread_equal(s->reader, pthread_self()))
         return rc;
-    s->most = 0;
+    s->two_readers = true;
     if (rc == 0)
         gzh_release(s, false);
     for (uint64_t end = gzh_now_ns() + PATIENCE; s->lent && gzh_now_ns() < end;) {
         unlock(s);
+        GZH_PAUSE("batch: waits until it is shared");
         sched_yield();
         lock(s);
     }
-    s->two_readers = true;
+    s->lent = false;
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 
@@ -139,11 +143,30 @@ int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
     return 0;
 }
 
-void gzh_socket_shared(gzh_socket *s)
+int gzh_socket_shared(gzh_socket *s)
 {
     if (s->generation != gzh_generation)
-        return;
+        return GZH_FORKED;
     lock(s);
+    if (s->two_readers && !s->lent) { /* too late: somebody may wait already */
+        for (gzh_request *r; (r = s->receivers.head);) {
+            gzh_unlink(&s->receivers, r);
+            gzh_grant(r, GZH_LOOK);
+        }
+        gzh_serve_pollers(s, ZMQ_POLLIN);
+    }
     s->lent = false;
+    int rc = s->closing ? -ENOTSOCK : 0;
     unlock(s);
+    return rc;
+}
+
+bool gzh_socket_lent(gzh_socket *s)
+{
+    if (s->generation != gzh_generation)
+        return false;
+    lock(s);
+    bool lent = s->lent;
+    unlock(s);
+    return lent;
 }

@@ -50,7 +50,7 @@ struct gzh_socket {
     int batch, most;
     uint64_t batch_began;
     pthread_t reader;      /* the first thread that received */
-    bool has_reader, two_readers;
+    bool has_reader, two_readers; /* two: no more batches */
     bool lent; /* the reader takes several, or has them and has not shared them yet */
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
@@ -115,8 +115,8 @@ void gzh_look_again(gzh_socket *s);
 int gzh_in_step(gzh_socket *s);
 /* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
 bool gzh_serve_receivers(gzh_socket *s);
-/* batch.c.  Owner: how many messages one call may take, by the socket's type and options; and by what
- * has been going on: the next. */
+/* batch.c.  Owner: how many messages one call may take, by the socket's type and options (mutex not
+ * held); and by what has been going on: the next. */
 void gzh_heed_batch(gzh_socket *s);
 int gzh_next_batch(gzh_socket *s, int flags);
 /* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  *odd: one

@@ -8,6 +8,7 @@ typedef struct gzh_message gzh_message;
 typedef struct {
     int parts;
     int each;
+    int several;
     int size[64];
     char format[4096];
     gzh_message *whole;
@@ -85,10 +86,12 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
 int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);
-void gzh_socket_shared(gzh_socket *socket);
+int gzh_socket_shared(gzh_socket *socket);
+bool gzh_socket_lent(gzh_socket *socket);
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);
+bool gzh_slice_is_over(void);
 
 /* proxy.h */
 int gzh_proxy(gzh_companion *companion, gzh_socket *const *sockets, const char *const *prefixes,

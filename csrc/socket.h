@@ -27,6 +27,7 @@
 typedef struct {
     int parts; /* in all */
     int each;  /* GZH_SEVERAL: how many of them make a message */
+    int several; /* GZH_SEVERAL: how many messages; else 0, for one whom Ctrl-C kept from hearing it */
     int size[GZH_SLOT_PARTS]; /* but for GZH_SEVERAL */
     char format[GZH_FORMAT_BYTES]; /* GZH_SEVERAL: the sizes, as Python's struct module has them */
     gzh_message *whole;
@@ -46,12 +47,15 @@ bool gzh_socket_linger(const gzh_socket *socket, int hub_fd, int nanoseconds);
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
  * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with gzh_end.
  * In a flood, GZH_SEVERAL: as many as GZH_BATCH, all of so many parts.  They are the caller's, who must
- * put them where all of the socket's receivers look first and then say so with gzh_socket_shared;
- * until then no other thread receives, so that order is kept. */
+ * put them where all of the socket's receivers look first and then say so with gzh_socket_shared, which
+ * answers -ENOTSOCK where nobody is to receive them any more; until then no other thread receives, so
+ * that order is kept.  Who waits with gzh_end may get GZH_LOOK too.  Once a caller has asked for
+ * GZH_KEEP there are no more of them: they are bytes, and know nothing of a message's properties. */
 #define GZH_KEEP 0x1000 /* always GZH_WHOLE: the caller wants the message itself */
 #define GZH_ONE 0x2000  /* never GZH_SEVERAL */
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
-void gzh_socket_shared(gzh_socket *socket);
+int gzh_socket_shared(gzh_socket *socket);
+bool gzh_socket_lent(gzh_socket *socket);
 /* What was shared last comes first again, received by nobody; the message's shell stays the caller's. */
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
@@ -109,5 +113,6 @@ void gzh_socket_drop(gzh_socket *socket);
 /* This OS thread's hub has turned, or is about to be waited for: its greenlets may use this
  * library for so many nanoseconds before a call that blocks answers GZH_YIELD. */
 void gzh_slice(uint64_t nanoseconds);
+bool gzh_slice_is_over(void);
 
 #endif

@@ -219,7 +219,9 @@ void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told)
         return;
     *told = what;
     struct epoll_event event = {.events = events[what], .data.u64 = key};
-    GZH_MUST(epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == -1 ? errno : 0);
+    int error = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) == -1 ? errno : 0;
+    /* Those two: whoever made the socket that we shadow has closed it. */
+    GZH_MUST(error == ENOENT || error == EBADF ? 0 : error);
 }
 
 void gzh_watch_run(void)

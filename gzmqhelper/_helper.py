@@ -447,12 +447,15 @@ def linger(pointer: Any) -> bool:
         turns.skip -= 1
         return False
     hub = get_hub()
+    descriptor = hub.loop.fileno()
+    if descriptor is None:  # libev's select and poll have none, so what the hub waits for could not be seen
+        return False
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
         return False
     if turns.answers >= _ANSWERS:
         turns.answers = 0
         return False
-    if lib.gzh_socket_linger(pointer, hub.loop.fileno(), _MOMENT):
+    if lib.gzh_socket_linger(pointer, descriptor, _MOMENT):
         turns.in_vain = 0
         turns.answers += 1
         return True

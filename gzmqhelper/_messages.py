@@ -48,6 +48,9 @@ _recv = lib.gzh_recv
 _send = lib.gzh_send
 _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
+_slice_is_over = lib.gzh_slice_is_over
+# Where in a batch a receiver looks whether its slice of time is over: each message may take long.
+_MARKS: Final = (12, 8, 4)
 
 
 # So that a forked child does not receive what its parent has received.
@@ -57,6 +60,7 @@ _sockets: Final[WeakSet[Messages]] = WeakSet()
 def _in_child() -> None:
     for socket in _sockets:
         socket._ready.clear()
+        socket._partial.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -125,7 +129,7 @@ class Messages:
     _closed: bool
     _partial: set[int]  # which helpers (by id) are in the middle of a message, or died there
     # Messages that a flood brought before they were asked for (csrc/batch.c): what is received next, by
-    # whomever; of one part, or a list of several.
+    # whomever; of one part, or a list of several. None is a mark: see _take_ready. The last is none.
     _ready: deque[Any]
     _topics: list[bytes]  # what a SUB has subscribed to
     type: SocketType | int
@@ -168,6 +172,9 @@ class Messages:
             else:
                 if type(message) is bytes:
                     return message
+                if message is None:
+                    self._heed_mark(self._flags(flags, copy, timeout))
+                    return Messages.recv(self, flags, copy, track, timeout)
                 self._put_unread(message[1:])
                 return message[0]  # type: ignore[no-any-return]
         if copy and timeout is None and not self._partial:
@@ -175,18 +182,22 @@ class Messages:
                 pair = _take_slot()
             except IndexError:
                 pair = _new_slot()
-            n = _recv(self._ptr, _NOBODY, pair[0], flags)
+            try:
+                n = _recv(self._ptr, _NOBODY, pair[0], flags)
+            except BaseException:  # Ctrl-C
+                self._rescue(pair)
+                raise
             if n >= 0:
                 data: bytes = pair[1][:n]
                 _return_slot(pair)
                 return data
             parts = self._finish(pair, n, flags, None)
         else:
-            parts = self._take_unread() or self._take_ready()
+            flags = self._flags(flags, copy, timeout)
+            parts = self._take_unread() or self._take_ready(flags)
             if not parts:
                 pair = _some_slot()
-                n = _recv(self._ptr, _NOBODY, pair[0], self._flags(flags, copy, timeout))
-                parts = self._finish(pair, n, self._flags(flags, copy, timeout), timeout)
+                parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
         first = parts[0]
         if len(parts) > 1:
             self._put_unread(parts[1:])
@@ -218,14 +229,14 @@ class Messages:
         """
         parts = self._take_unread() if self._partial else []
         if not parts and self._ready:
-            parts = self._take_ready()
+            parts = self._take_ready(self._flags(flags, copy, timeout))
         if parts:
             if copy and type(parts[0]) is bytes:
                 return parts
         else:
             pair = _some_slot()
             flags = self._flags(flags, copy, timeout)
-            parts = self._finish(pair, _recv(self._ptr, _NOBODY, pair[0], flags), flags, timeout)
+            parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
             if copy or type(parts[0]) is Frame:
                 return parts
         last = len(parts) - 1
@@ -251,14 +262,17 @@ class Messages:
                 pair = _some_slot()
             elif rc == WAIT and lingers and linger(pointer):
                 lingers -= 1
+            elif rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+                _return_slot(pair)
+                ask = [pointer, flags, pair]
+                rc = wait(_begin_recv, _end_recv, ask, self._timeout(0, timeout))
+                pair = ask[2]
+                if rc != _LOOK:
+                    break
+                continue
             else:
                 break
-            rc = _recv(pointer, _NOBODY, pair[0], flags)
-        if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-            _return_slot(pair)
-            ask = [pointer, flags, pair]
-            rc = wait(_begin_recv, _end_recv, ask, self._timeout(0, timeout))
-            pair = ask[2]
+            rc = self._ask(pair, flags)
         slot, view = pair
         if rc >= 0:
             parts = [view[:rc]]
@@ -287,45 +301,74 @@ class Messages:
 
     # ---- several at once -------------------------------------------------------------------------
 
+    def _ask(self, pair: tuple[Any, Any], flags: int) -> int:
+        try:
+            return _recv(self._ptr, _NOBODY, pair[0], flags)  # type: ignore[no-any-return]
+        except BaseException:  # Ctrl-C
+            self._rescue(pair)
+            raise
+
+    def _rescue(self, pair: tuple[Any, Any]) -> None:
+        """Whoever was to have the messages of this slot did not get them: leave them to the next."""
+        slot, view = pair
+        if slot.several and lib.gzh_socket_lent(self._ptr):
+            if not self._ready:
+                self._ready.extend(messages_in(slot, view))
+            lib.gzh_socket_shared(self._ptr)
+
     def _share(self, slot: Any, view: Any) -> list[Any]:
         """Put a batch where each receiver looks first; returns the first message's parts."""
         try:
             messages = messages_in(slot, view)
-            self._ready.extend(messages[1:])
-            if self._closed:
-                self._ready.clear()
+            others = [*messages[1:]]
+            for at in _MARKS:
+                if at < len(others):
+                    others.insert(at, None)
+            self._ready.extend(others)
+        except BaseException:  # Ctrl-C
+            self._rescue((slot, view))
+            raise
         finally:
-            lib.gzh_socket_shared(self._ptr)
+            if lib.gzh_socket_shared(self._ptr) < 0:
+                self._ready.clear()  # closed meanwhile
         first = messages[0]
         return [first] if type(first) is bytes else first
 
-    def _take_ready(self) -> list[Any]:
-        try:
-            message = self._ready.popleft()
-        except IndexError:
-            return []
-        return [message] if type(message) is bytes else message
+    def _take_ready(self, flags: int = NOBLOCK) -> list[Any]:
+        while True:
+            try:
+                message = self._ready.popleft()
+            except IndexError:
+                return []
+            if message is not None:
+                return [message] if type(message) is bytes else message
+            self._heed_mark(flags)
 
     def _put_back(self) -> None:
         """Leave all of it to the C core, which is to receive for itself: a proxy's."""
         while self._ready:
             message = self._ready.pop()
+            if message is None:
+                continue
             parts = [message] if type(message) is bytes else message
             whole, _ = message_of(parts, True, False, 0, 0)
             check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
 
-    def _subscribed(self, topic: bytes) -> None:
-        self._topics.append(topic)
+    @staticmethod
+    def _heed_mark(flags: int) -> None:
+        if not flags & NOBLOCK and _slice_is_over():
+            turn()
 
-    def _unsubscribed(self, topic: bytes) -> None:
-        """What comes by no other subscription is not received any more, also if it is here."""
-        if topic in self._topics:
-            self._topics.remove(topic)
-        if self._ready:
-            topics = tuple(self._topics)
-            kept = [m for m in self._ready if (m if type(m) is bytes else m[0]).startswith(topics)]
-            self._ready.clear()
-            self._ready.extend(kept)
+    def _drop_unwanted(self, inverted: bool) -> None:
+        """What comes by no subscription is not received any more, also if it is here already."""
+        topics = tuple(self._topics)
+        for message in list(self._ready):
+            first = message[0] if type(message) is list else message
+            if first is None or first.startswith(topics) == inverted:
+                try:
+                    self._ready.remove(message)
+                except ValueError:
+                    pass  # another thread has it
 
     # ---- part by part ----------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
+from weakref import WeakValueDictionary
 
 from gevent.exceptions import BlockingSwitchOutError
 
@@ -51,6 +52,10 @@ __all__ = ["Socket"]
 _NULL: Final = ffi.NULL
 # Draft types, for which csrc/wire.c finds a descriptor.
 _THREAD_SAFE: Final = frozenset(map(SocketType, (12, 13, 14, 15, 16, 17, 19, 20)))
+
+
+# So that the address of a Socket of ours leads back to it: of one of libzmq's only one of ours may be owner.
+_by_address: WeakValueDictionary[int, Socket[Any]] = WeakValueDictionary()
 
 
 class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):
@@ -93,6 +98,11 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             shadow = ctx_or_socket
             ctx_or_socket = None
         self._shadow = bool(shadow)
+        if not isinstance(shadow, Socket):
+            shadow = address_of(shadow)
+            own = _by_address.get(shadow)
+            if own is not None and not own._closed:
+                shadow = own
         if isinstance(shadow, Socket):
             self._shadow_obj = shadow
             self.context = shadow.context
@@ -111,6 +121,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             raise TypeError(f"a Socket needs a Context, got {type(ctx_or_socket).__name__}")
         else:
             self._open(ctx_or_socket, socket_type)
+            _by_address[self.underlying] = self
         _sockets.add(self)
         number = self.get(SocketOption.TYPE)
         self.type = SocketType(number) if number in SocketType._value2member_map_ else number
@@ -199,12 +210,11 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         milliseconds = _NULL if linger is None else ffi.new("int *", linger)
         self._closed = True
         self._partial.clear()  # what was received and not taken goes too
-        if self._shadow_obj is None:
-            self._ready.clear()
         if self._shadow_obj is not None:
             return
         self.context._rm_socket(self)
         lib.gzh_socket_close(self._ptr, milliseconds)
+        self._ready.clear()  # now, as nobody can add to it any more
 
     # ---- endpoints -------------------------------------------------------------------------------
 
@@ -358,9 +368,11 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         rc = self._call(lib.GZH_SET, option, ffi.from_buffer(raw), ffi.new("size_t *", len(raw)))
         check(rc, f"{_options.describe(option)} = {optval!r}")
         if option == SUBSCRIBE:
-            self._subscribed(raw)
-        elif option == UNSUBSCRIBE:
-            self._unsubscribed(raw)
+            self._topics.append(raw)
+        elif option == UNSUBSCRIBE and raw in self._topics:
+            self._topics.remove(raw)
+        if self._ready and option in (SUBSCRIBE, UNSUBSCRIBE):
+            self._drop_unwanted(bool(self.get(SocketOption.INVERT_MATCHING)))
 
     getsockopt = get
     setsockopt = set
