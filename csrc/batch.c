@@ -3,9 +3,10 @@
  * The way from Python to here and back costs more than a receive.  So in a flood one call takes
  * several messages, twice as many each time, and lends them to Python, which shares them: puts them
  * where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
- * there are none while anybody waits, and none any more once a second thread receives or polls: that
- * one is sent back to look at what the first had been lent.  If it has lost its patience and waits
- * already when the first shares at last, it is sent back then; only the order suffers.
+ * there are none while anybody waits, and none any more once a second thread receives or polls.  That
+ * one, and each further one, may have looked before the first shared what it had been lent, and is sent
+ * back to look again.  If it has lost its patience and waits already when the first shares at last, it
+ * is sent back then; only the order suffers.
  *
  * Few enough that the slice of time is still kept, and that what lies in Python is next to nothing
  * against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
@@ -19,6 +20,10 @@
 /* For how long, in nanoseconds, a thread waits for another's messages to be shared: that needs some
  * microseconds, and Python's lock. */
 #define PATIENCE 100000000
+
+/* Each number stands for something that was shared; and which one this thread has looked at last. */
+static atomic_ulong looks;
+static _Thread_local unsigned long looked;
 
 void gzh_heed_batch(gzh_socket *s)
 {
@@ -102,14 +107,16 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gz
 int gzh_claim_to_receive(gzh_socket *s)
 {
     int rc = gzh_claim(s);
-    if (rc == -ENOTSOCK || (s->two_readers && !s->lent))
+    if (rc == -ENOTSOCK)
         return rc;
     if (!s->has_reader) {
         s->reader = pthread_self();
         s->has_reader = true;
     }
-    if (pthread_equal(s->reader, pthread_self()))
+    if (pthread_equal(s->reader, pthread_self()) || (s->two_readers && !s->lent && looked == s->look))
         return rc;
+    if (!s->two_readers)
+        s->look = atomic_fetch_add(&looks, 1) + 1;
     s->two_readers = true;
     if (rc == 0)
         gzh_release(s, false);
@@ -120,6 +127,7 @@ int gzh_claim_to_receive(gzh_socket *s)
         lock(s);
     }
     s->lent = false;
+    looked = s->look;
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 
@@ -148,7 +156,8 @@ int gzh_socket_shared(gzh_socket *s)
     if (s->generation != gzh_generation)
         return GZH_FORKED;
     lock(s);
-    if (s->two_readers && !s->lent) { /* too late: somebody may wait already */
+    if (s->two_readers && !s->lent) { /* too late: somebody may wait already, or has looked */
+        s->look = atomic_fetch_add(&looks, 1) + 1;
         for (gzh_request *r; (r = s->receivers.head);) {
             gzh_unlink(&s->receivers, r);
             gzh_grant(r, GZH_LOOK);

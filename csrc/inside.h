@@ -51,6 +51,7 @@ struct gzh_socket {
     uint64_t batch_began;
     pthread_t reader;      /* the first thread that received */
     bool has_reader, two_readers; /* two: no more batches */
+    unsigned long look;           /* what each other thread must have looked at */
     bool lent; /* the reader takes several, or has them and has not shared them yet */
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
@@ -122,7 +123,7 @@ int gzh_next_batch(gzh_socket *s, int flags);
 /* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  *odd: one
  * that is not like it; *dry: there was no other.  Returns as gzh_recv does. */
 int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry);
-/* gzh_claim, for a receive or a poll.  GZH_LOOK: to a second thread's first. */
+/* gzh_claim, for a receive or a poll.  GZH_LOOK: to another thread's first. */
 int gzh_claim_to_receive(gzh_socket *s);
 /* Grant those whose events are there; `events` as libzmq says. */
 void gzh_serve_pollers(gzh_socket *s, int events);

@@ -542,16 +542,18 @@ class Messages:
     def _poll(self, seconds: float | None, mask: int) -> int:
         pointer = self._ptr
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
-        while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
-            if rc == YIELD:
-                turn()
-        if mask & POLLIN and self._has_unread():
-            return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
-        if rc == WAIT:
-            rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), seconds)
-            if rc == _EAGAIN:
-                return 0
-        return check(rc, f"poll on {self!r}")
+        while True:
+            while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
+                if rc == YIELD:
+                    turn()
+            if mask & POLLIN and self._has_unread():
+                return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
+            if rc == WAIT:
+                rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), seconds)
+                if rc == _EAGAIN:
+                    return 0
+            if rc != _LOOK:
+                return check(rc, f"poll on {self!r}")
 
 
 def _frames(message: Any) -> list[Frame]:
