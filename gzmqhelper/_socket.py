@@ -113,7 +113,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self._shadow_obj = shadow
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
-            check(lib.gzh_socket_wrap(ffi.cast("void *", address_of(shadow)), True, out), "a shadow socket")
+            check(lib.gzh_socket_wrap(ffi.cast("void *", shadow), True, out), "a shadow socket")
             self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")
