@@ -236,9 +236,9 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     gzh_request *r = NULL;
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
     int rc = gzh_enter(s, companion, nonblock);
-    slot->several = 0;
     if (rc)
         return rc;
+    slot->several = 0;
     if (companion) {
         if (!(r = gzh_new_request(s, companion, RECEIVE)))
             return GZH_BUSY;
