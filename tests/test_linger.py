@@ -15,13 +15,13 @@ def pair(sockets, monkeypatch):
     """A PULL that has seen all its news, and a PUSH; on however few processors."""
     monkeypatch.setattr(_helper, "_MAY_LINGER", True)
     turns = _helper.turns_here()
-    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
-    gevent.sleep(0.01)  # the hub's own business is done
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
     push.send(b"connected")
     assert pull.recv() == b"connected"
     with pytest.raises(zmq.Again):
         pull.recv(zmq.NOBLOCK)
+    gevent.sleep(0.01)  # the hub's own business is done: it may have been made to turn
+    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
     return pull, push
 
 
