@@ -361,10 +361,8 @@ static int wait_for_news(gzh_relay *p)
     int rc = number >= 0 && p->stale & 1u << number ? look(p, number) : 0;
     if (rc < 0)
         return rc;
-    for (int i = 0; i < p->count; i++) {
+    for (int i = 0; i < p->count; i++)
         gzh_fdset_tell_all(&p->set, i + 1, p->places[i].in_doubt);
-        p->places[i].in_doubt = false;
-    }
     unsigned told = gzh_fdset_wait(&p->set);
     if (told & 1)
         gzh_pipe_drain(&p->kick);
@@ -388,6 +386,8 @@ static int forward(gzh_relay *p)
         }
         if (moved && control >= 0)
             p->stale |= 1u << control; /* the set was not asked */
+        for (int i = 0; i < p->count; i++)
+            p->places[i].in_doubt = false;
         for (int i = 0; i < p->count; i++)
             if (p->stale & 1u << i && !only_captures(p, i) && (rc = look(p, i)) < 0)
                 return rc;
