@@ -191,7 +191,7 @@ static void each_message_is_captured_once_whatever_is_refused(void)
 /* POLLOUT all the time, and refused for one peer's sake: no event tells when that one has room. */
 static void a_router_that_refuses_is_tried_again_when_its_peer_has_room(void)
 {
-    for (int turn = 0; turn < 200; turn++) {
+    for (int turn = 0; turn < 60; turn++) {
         stage s = begin_stage(ZMQ_DEALER, ZMQ_ROUTER);
         greenlet a;
         born(&a);
