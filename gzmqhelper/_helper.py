@@ -464,6 +464,13 @@ def linger(pointer: Any) -> bool:
     return False
 
 
+def hub_state() -> tuple[int, bool]:
+    """For another event loop in this OS thread: what is readable when the hub has something to do, and
+    whether it has something to do already."""
+    loop: Any = get_hub().loop
+    return loop.fileno(), bool(loop._callbacks)
+
+
 def turn(anyway: bool = False) -> None:
     """Let the hub turn, unless it has: what a blocking call does on YIELD, before it tries again.
 

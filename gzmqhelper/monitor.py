@@ -43,4 +43,4 @@ def recv_monitor_message(socket: Socket, flags: int = 0) -> MonitorMessage:
     of `Socket.monitor`. flags as for `Socket.recv`; the socket's ``RCVTIMEO`` holds. Raises what
     `Socket.recv` raises.
     """
-    return parse_monitor_message(socket.recv_multipart(flags))
+    return socket.recv_serialized(parse_monitor_message, flags)  # of zmq.asyncio's it is a future

@@ -9,9 +9,8 @@
 Works with and without pyzmq installed. It goes together with ``gevent.monkey``, whichever is first.
 `_modules.py` says what each of pyzmq's modules is here.
 
-What cannot be: ``zmq.asyncio`` can be imported, because programs do so that then do not use it, but
-not used; ``zmq.eventloop`` cannot be imported; Cython code that was built on pyzmq gets pyzmq's
-sockets. A child process is not patched, unless it was forked.
+What cannot be: ``zmq.eventloop``, which is for tornado's loop, cannot be imported; Cython code that was
+built on pyzmq gets pyzmq's sockets. A child process is not patched, unless it was forked.
 """
 
 from __future__ import annotations

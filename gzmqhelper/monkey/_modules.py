@@ -22,6 +22,7 @@ _SAME: Final[Mapping[str, str]] = {
     "zmq.sugar.attrsettr": "_attributes",
     "zmq.sugar.constants": "constants",  # of old: programs still import it
     "zmq.sugar.version": "monkey._pyzmq",
+    "zmq.asyncio": "monkey._asyncio",
     "zmq.decorators": "decorators",
     "zmq.devices": "devices",
     "zmq.devices.basedevice": "devices.basedevice",
@@ -66,7 +67,6 @@ _MADE_OF: Final[Mapping[str, str]] = {
     """,
     "zmq.green.poll": "monkey._green:Poller=_Poller Poller=_original_Poller",
     "zmq.green.device": "device",
-    "zmq.asyncio": "monkey._asyncio:Context monkey._asyncio:Socket monkey._asyncio:Poller",
     "zmq.utils.garbage": "monkey._pyzmq:gc",
 }
 
