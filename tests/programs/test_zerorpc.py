@@ -4,11 +4,15 @@ import pytest
 
 pytest.importorskip("zerorpc", reason="zerorpc is not installed: `tox -e programs` does it")
 
+# Each wait in them has a bound of its own.
+pytestmark = pytest.mark.timeout(200)
+
 
 @pytest.fixture
-def server(start, free_port):
-    server = start("rpc_server.py", f"tcp://127.0.0.1:{free_port}")
-    server.endpoint = f"tcp://127.0.0.1:{free_port}"
+def server(start, free_ports):
+    endpoint = f"tcp://127.0.0.1:{free_ports[0]}"
+    server = start("rpc_server.py", endpoint)
+    server.endpoint = endpoint
     server.says("bound")
     return server
 
