@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
 from ._arguments import duration, integer
-from ._frame import COPY_THRESHOLD, Frame, MessageTracker, addressed, frame_of, message_of
+from ._frame import COPY_THRESHOLD, FINISHED, Frame, MessageTracker, addressed, frame_of, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -186,6 +186,7 @@ class Messages:
                 n = _recv(self._ptr, _NOBODY, pair[0], flags)
             except BaseException:  # Ctrl-C
                 self._rescue(pair)
+                integer("flags", flags)
                 raise
             if n >= 0:
                 data: bytes = pair[1][:n]
@@ -201,7 +202,7 @@ class Messages:
         first = parts[0]
         if len(parts) > 1:
             self._put_unread(parts[1:])
-        return _as(first, copy, len(parts) > 1)
+        return _as(first, copy, len(parts) > 1, track)
 
     @overload
     def recv_multipart(
@@ -237,10 +238,10 @@ class Messages:
             pair = _some_slot()
             flags = self._flags(flags, copy, timeout)
             parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
-            if copy or type(parts[0]) is Frame:
+            if copy or (type(parts[0]) is Frame and not track):
                 return parts
         last = len(parts) - 1
-        return [_as(part, copy, index < last) for index, part in enumerate(parts)]  # type: ignore[return-value]
+        return [_as(part, copy, index < last, track) for index, part in enumerate(parts)]  # type: ignore[return-value]
 
     @staticmethod
     def _flags(flags: int, copy: bool, timeout: float | None) -> int:
@@ -306,6 +307,7 @@ class Messages:
             return _recv(self._ptr, _NOBODY, pair[0], flags)  # type: ignore[no-any-return]
         except BaseException:  # Ctrl-C
             self._rescue(pair)
+            integer("flags", flags)
             raise
 
     def _rescue(self, pair: tuple[Any, Any]) -> None:
@@ -452,10 +454,14 @@ class Messages:
         sent, and never will be.
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
-        plain = type(data) is bytes and flags < _MORE and copy and timeout is None
-        if plain and not self._partial and routing_id is None and group is None:
-            if not _send(self._ptr, data, len(data), flags):
-                return None
+        try:
+            plain = type(data) is bytes and flags < _MORE and copy and timeout is None
+            if plain and not self._partial and routing_id is None and group is None:
+                if not _send(self._ptr, data, len(data), flags):
+                    return None
+        except TypeError:
+            integer("flags", flags)
+            raise
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:
@@ -477,17 +483,23 @@ class Messages:
         """
         if type(msg_parts) is not list:
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
-        if flags < _MORE and copy and timeout is None and not self._partial:
+        try:
+            quick = flags < _MORE and copy and timeout is None and not self._partial
+        except TypeError:
+            integer("flags", flags)
+            raise
+        if quick:
             try:
                 sizes = list(map(len, msg_parts))
                 total = sum(sizes)
                 # Of large ones this would be a copy too many.
                 data = b"".join(msg_parts) if total <= _SLOT_BYTES else b""
             except (TypeError, BufferError):
-                pass  # Frames, or an error for below to explain
+                pass  # an error for below to explain
             else:
-                # (An item of a memoryview may have more bytes than one: then len is not its size.)
-                if sizes and total == len(data):
+                # (An item of a memoryview may have more bytes than one: then len is not its size. The
+                # tracker of a last part that is a Frame is what is returned.)
+                if sizes and total == len(data) and not track and not isinstance(msg_parts[-1], Frame):
                     if not lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags):
                         return None
         if not msg_parts:
@@ -568,12 +580,14 @@ def _copies(message: Any) -> list[bytes]:
     ]
 
 
-def _as(part: bytes | Frame, copy: bool, more: bool) -> bytes | Frame:
+def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:
     """What was received one way, as the caller wants it now."""
     if copy:
         return part if type(part) is bytes else bytes(part)
     frame = part if isinstance(part, Frame) else Frame(part, copy=True)
     frame.more = more
+    if track:
+        frame.tracker = FINISHED  # the memory is libzmq's own, and may be sent on
     return frame
 
 

@@ -173,6 +173,24 @@ def test_what_was_copied_has_the_tracker_of_all_that_is_done(pair):
     large = zmq.Frame(b"x" * LARGE, track=True)
     assert left.send(large) is large.tracker
     assert left.send_multipart([b"a", large]) is large.tracker
+    # Small enough to be copied on the way, were they no Frames.
+    small = zmq.Frame(b"y" * 100, copy=False, track=True)
+    assert left.send_multipart([b"a", small]) is small.tracker and not small.tracker.done
+    assert left.send_multipart([small, b"a"]) is None
+    with pytest.raises(ValueError, match="track=True"):
+        left.send_multipart([b"a", zmq.Frame(b"b"), b"c"], track=True)
+
+
+def test_what_is_received_to_be_tracked_has_a_tracker_and_may_be_sent_on(pair):
+    left, right = pair
+    left.send(b"a")
+    left.send_multipart([b"b", b"c"])
+    frame = right.recv(copy=False, track=True)
+    frames = right.recv_multipart(0, False, True)
+    assert {f.tracker for f in (frame, *frames)} == {zmq._FINISHED_TRACKER}
+    assert right.send(frame, copy=False, track=True).done
+    left.send(b"d")
+    assert right.recv(copy=False).tracker is None
 
 
 def test_a_tracker_s_wait_is_for_ever_if_it_is_false(pair):
