@@ -11,7 +11,8 @@ The map of the package; each line may import those above it:
     _options             the option table
     _arguments, _buffers errors that name an argument; classes whose instances are buffers
     _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
-    _frame               Frame, MessageTracker
+    _tracker             MessageTracker; memory that libzmq reads in place
+    _frame               Frame
     _messages            receive, send, poll
     _many                several messages in one call
     _formats             text, JSON, pickles
@@ -61,11 +62,9 @@ from . import error as error
 from . import utils as utils
 from ._context import Context as Context
 from ._context import socket as socket
-from ._frame import _FINISHED_TRACKER as _FINISHED_TRACKER
 from ._frame import COPY_THRESHOLD as COPY_THRESHOLD
 from ._frame import Frame as Frame
 from ._frame import Message as Message
-from ._frame import MessageTracker as MessageTracker
 from ._helper import Helper as Helper
 from ._helper import helper as helper
 from ._libzmq import *
@@ -81,6 +80,8 @@ from ._report import report as report
 from ._report import report_on_signal as report_on_signal
 from ._socket import Socket as Socket
 from ._stopwatch import Stopwatch as Stopwatch
+from ._tracker import _FINISHED_TRACKER as _FINISHED_TRACKER
+from ._tracker import MessageTracker as MessageTracker
 from .constants import *
 from .errors import *
 

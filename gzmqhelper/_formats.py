@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ._arguments import integer
-from ._frame import MessageTracker
 from ._many import Many
 from ._messages import Messages
 from ._native import ffi
+from ._tracker import MessageTracker
 
 _T = TypeVar("_T")
 

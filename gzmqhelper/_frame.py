@@ -1,113 +1,30 @@
-"""`Frame`: one part of a message (libzmq's ``zmq_msg_t``), and `MessageTracker`.
+"""`Frame`: one part of a message (libzmq's ``zmq_msg_t``).
 
-`_socket.py` makes Frames of what is received with ``copy=False``, and sends what they hold. All of
-it is done at once, on the greenlet's own thread; nothing here waits but `MessageTracker.wait`.
-
-Memory that libzmq reads in place (a pin) is held in `_pins` until libzmq says that it is done.
+`_messages.py` makes Frames of what is received with ``copy=False``, and sends what they hold. All of
+it is done at once, on the greenlet's own thread. `_tracker.py` holds memory that libzmq reads in place.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import itertools
-import time
-from collections.abc import Iterator
 from errno import ENOMEM
 from types import TracebackType
-from typing import Any, Final, Literal, overload
+from typing import Any, Literal, overload
 from weakref import ref
 
 from . import _buffers as buffers
 from . import errors
-from ._arguments import duration, integer
-from ._helper import check, wait
+from ._arguments import integer
+from ._helper import check
 from ._native import ffi, lib
+from ._tracker import FINISHED, MessageTracker, pin
 from .constants import GROUP_MAX_LENGTH, MORE, Errno, MessageOption
 
 _Bytes = bytes  # inside Frame, the name is a property's
 
-__all__ = ["COPY_THRESHOLD", "Frame", "Message", "MessageTracker"]
+__all__ = ["COPY_THRESHOLD", "Frame", "Message"]
 
 # Below this many bytes, a copy is cheaper than keeping track of somebody else's memory.
 COPY_THRESHOLD = 65536
-
-_pins: Final[dict[int, Any]] = {}
-_numbers: Final[Iterator[int]] = itertools.count(1)
-_room: Final = ffi.new("uint64_t[64]")
-
-
-def _let_go() -> None:
-    """Drop the memory that libzmq has done with since the last time."""
-    while count := lib.gzh_released(_room, 64):
-        for number in ffi.unpack(_room, count):
-            _pins.pop(number, None)
-
-
-@atexit.register
-def _keep_for_ever() -> None:
-    # libzmq's threads go on reading while Python takes itself apart: what they may still read gets
-    # a reference that nobody ever drops.
-    _let_go()
-    for held in _pins.values():
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
-
-
-class MessageTracker:
-    """Tells whether libzmq has done with the memory of one or more messages.
-
-    Takes Frames that were made with ``track=True``, and other trackers. Any thread may ask.
-    """
-
-    def __init__(self, *towatch: MessageTracker | Frame) -> None:
-        self._watched: set[int] = set()
-        for thing in towatch:
-            tracker = thing.tracker if isinstance(thing, Frame) else thing
-            if tracker is None:
-                raise ValueError("Not a tracked message: make the Frame with track=True")
-            if not isinstance(tracker, MessageTracker):
-                raise TypeError(f"expected a Frame or a MessageTracker, got {type(thing).__name__}")
-            self._watched |= tracker._watched
-
-    @classmethod
-    def _of(cls, number: int) -> MessageTracker:
-        tracker = cls()
-        tracker._watched.add(number)
-        return tracker
-
-    @property
-    def done(self) -> bool:
-        """Whether libzmq has done with all of it."""
-        _let_go()
-        return not any(number in _pins for number in self._watched)
-
-    def wait(self, timeout: float = -1) -> None:
-        """Wait until libzmq has done; other greenlets run.
-
-        timeout: seconds; negative, or False, for ever. Raises `NotDone` when the time has passed.
-        """
-        for_ever = isinstance(timeout, bool) and not timeout
-        end = None if for_ever or duration("timeout", timeout) < 0 else time.monotonic() + timeout
-        for number in tuple(self._watched):
-            left = None if end is None else max(end - time.monotonic(), 0.0)
-            if self.done:
-                return
-            rc = wait(_begin_pin_wait, _end_pin_wait, number, left)
-            if rc == -Errno.EAGAIN:
-                raise errors.NotDone(f"libzmq still reads the message after {timeout} s")
-            check(rc, "a message tracker")
-
-
-def _begin_pin_wait(number: int, companion: Any) -> int:
-    return int(lib.gzh_pin_wait(companion, number))
-
-
-def _end_pin_wait(number: int, companion: Any, give_up: bool) -> int:
-    return int(lib.gzh_pin_end(companion, give_up))
-
-
-FINISHED: Final = MessageTracker()
-_FINISHED_TRACKER: Final = FINISHED  # as programs know it
 
 
 class Frame:
@@ -164,21 +81,11 @@ class Frame:
             else:
                 if type(data) is bytes:
                     self._bytes = data
-                number = self._pin(message, memory, view)
+                number = pin(message, memory, view)
+                self._writable = not view.readonly
                 if track:
                     self.tracker = MessageTracker._of(number)
         self._message = message
-
-    def _pin(self, message: Any, memory: Any, view: memoryview) -> int:
-        _let_go()
-        number = next(_numbers)
-        _pins[number] = (memory, view)
-        rc = lib.gzh_message_pin(message, memory, view.nbytes, number)
-        if rc < 0:
-            del _pins[number]
-        check(rc, "a Frame")
-        self._writable = not view.readonly
-        return number
 
     @classmethod
     def _received(cls, message: Any, more: bool) -> Frame:

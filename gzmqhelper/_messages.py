@@ -20,9 +20,10 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
 from ._arguments import duration, integer
-from ._frame import COPY_THRESHOLD, FINISHED, Frame, MessageTracker, addressed, frame_of, message_of
+from ._frame import COPY_THRESHOLD, Frame, addressed, frame_of, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
+from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
 _NULL: Final = ffi.NULL

@@ -9,7 +9,7 @@ import pytest
 from support import resident_kb, run
 
 import gzmqhelper as zmq
-from gzmqhelper import _frame
+from gzmqhelper import _tracker
 from gzmqhelper._native import ffi
 
 LARGE = 100_000
@@ -285,7 +285,7 @@ def test_memory_goes_with_the_last_who_holds_it(pair):
     assert gone() is not None
     del view
     gc.collect()
-    _frame._let_go()
+    _tracker._let_go()
     assert gone() is None
 
 
@@ -312,9 +312,9 @@ def test_a_thousand_large_messages_leave_no_memory_behind(pair):
     traffic(20)
     gc.collect()
     before = resident_kb()
-    pins = len(_frame._pins)
+    pins = len(_tracker._pins)
     traffic(300)
-    assert len(_frame._pins) < pins + 5
+    assert len(_tracker._pins) < pins + 5
     assert resident_kb() - before < 50_000
 
 
@@ -487,7 +487,7 @@ def test_a_message_that_is_dropped_unsent_is_done(sockets):
 
 def test_a_send_that_raised_again_holds_no_memory(sockets):
     push = sockets(zmq.PUSH)
-    others = set(_frame._pins)
+    others = set(_tracker._pins)
     frame = zmq.Frame(bytes(LARGE), track=True)
     for call in (
         lambda: push.send(frame, zmq.NOBLOCK),
@@ -499,7 +499,7 @@ def test_a_send_that_raised_again_holds_no_memory(sockets):
     assert not frame.tracker.done
     frame.close()
     assert frame.tracker.done  # which also lets go of what else is done
-    assert set(_frame._pins) <= others
+    assert set(_tracker._pins) <= others
 
 
 def test_a_frame_without_a_tracker_cannot_be_tracked(pair):

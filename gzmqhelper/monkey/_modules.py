@@ -59,7 +59,7 @@ _MADE_OF: Final[Mapping[str, str]] = {
         Socket Context Frame Poller monkey._pyzmq:SyncSocket _endpoints:Endpoint=_SocketContext
     """,
     "zmq.sugar.stopwatch": "monkey._pyzmq:Stopwatch",
-    "zmq.sugar.tracker": "MessageTracker _frame:FINISHED=_FINISHED_TRACKER",
+    "zmq.sugar.tracker": "MessageTracker _tracker:FINISHED=_FINISHED_TRACKER",
     "zmq.backend.select": "monkey._pyzmq:public_api",
     "zmq.green.core": """
         monkey._green:Context=_Context monkey._green:Socket=_Socket monkey._green:Poller=_Poller
@@ -134,7 +134,7 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def _fill_facade(name: str, names: dict[str, Any]) -> None:
     names.update(_public(_import("")))
     names.update(_names(" ".join(f"monkey._pyzmq:{key}" for key in _PYZMQS)))
-    names["_FINISHED_TRACKER"] = _import("_frame").FINISHED
+    names["_FINISHED_TRACKER"] = _import("_tracker").FINISHED
     constants, errors = _import("constants").__all__, _import("errors").__all__
     every = {*constants, *errors, *_OURS, *_PYZMQS, "_FINISHED_TRACKER"} & names.keys()
     names["__all__"] = sorted(every)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from .._context import Context
-from .._frame import _let_go, _pins
 from .._libzmq import pyzmq_version, pyzmq_version_info, zmq_version, zmq_version_info
 from .._socket import Socket
+from .._tracker import _let_go, _pins
 
 # What ``from zmq.sugar.version import *`` gives.
 __all__ = [
