@@ -12,7 +12,7 @@ from collections import deque
 
 import gevent
 import pytest
-from crowd import drain, finish, greenlets, in_threads, number_of, numbered, spin
+from crowd import drain, finish, greenlets, in_threads, number_of, numbered, spin, turns
 from life import SOON, Baseline, waiting
 from support import BOUND, Stolen, run, wait_until
 
@@ -301,7 +301,7 @@ def test_a_batch_of_slow_messages_after_quick_ones_does_not_stop_the_hub(sockets
             fill_batch(pull, push, 12)
             for _ in range(16):
                 pull.recv()
-                spin(0.009)
+                spin(0.006)
             while pull.poll(0):
                 pull.recv(zmq.NOBLOCK)
     assert worst < BOUND + 0.01
@@ -350,7 +350,7 @@ def test_kills_and_timeouts_in_a_flood_lose_nothing(sockets, ticker, transport):
         group[index].kill(block=random.random() < 0.5)
         group[index] = gevent.spawn(random.choice([receive, receive_a_while]))
         if random.random() < 0.3:
-            gevent.sleep(0)
+            turns(1)
     gevent.killall(group)
     got += [number_of(message) for message in drain(pull, 0.1)]
     assert got == list(range(sent))
@@ -377,7 +377,7 @@ def test_a_second_thread_goes_on_with_the_batch_of_the_first(sockets, ticker):
 
 
 @pytest.mark.parametrize("how", ["recv", "poll", "mixed"])
-def test_threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order(sockets, ticker, how):
+def test_threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order(sockets, how):
     """Over and over with new sockets: only their beginning is a race."""
     rounds, total = 120, 300
     pulls, pushes = zip(*[pair(sockets) for _ in range(rounds)], strict=True)
