@@ -160,17 +160,17 @@ class Socket(_Socket):
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:  # type: ignore[override]  # a future
         """`Socket.recv`, as a future."""
         attempt = partial(super().recv, copy=copy, track=track)
-        return self._ask(self._recv_futures, attempt, flags, RCVTIMEO)
+        return self._attempt(self._recv_futures, attempt, flags, RCVTIMEO)
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:  # type: ignore[override]  # a future
         """`Socket.recv_multipart`, as a future."""
         attempt = partial(super().recv_multipart, copy=copy, track=track)
-        return self._ask(self._recv_futures, attempt, flags, RCVTIMEO)
+        return self._attempt(self._recv_futures, attempt, flags, RCVTIMEO)
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:  # type: ignore[override]  # a future
         """`Socket.recv_into`, as a future."""
         attempt = partial(super().recv_into, buffer, nbytes=nbytes)
-        return self._ask(self._recv_futures, lambda flags: attempt(flags=flags), flags, RCVTIMEO)
+        return self._attempt(self._recv_futures, lambda flags: attempt(flags=flags), flags, RCVTIMEO)
 
     def send(  # type: ignore[override]  # a future
         self, data: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
@@ -178,14 +178,14 @@ class Socket(_Socket):
         """`Socket.send`, as a future."""
         send = super().send
         attempt = partial(send, data, copy=copy, track=track, **kwargs)
-        return self._ask(self._send_futures, lambda flags: attempt(flags=flags), flags, SNDTIMEO)
+        return self._attempt(self._send_futures, lambda flags: attempt(flags=flags), flags, SNDTIMEO)
 
     def send_multipart(  # type: ignore[override]  # a future
         self, msg_parts: Any, flags: int = 0, copy: bool = True, track: bool = False, **kwargs: Any
     ) -> Any:
         """`Socket.send_multipart`, as a future."""
         attempt = partial(super().send_multipart, list(msg_parts), copy=copy, track=track, **kwargs)
-        return self._ask(self._send_futures, lambda flags: attempt(flags=flags), flags, SNDTIMEO)
+        return self._attempt(self._send_futures, lambda flags: attempt(flags=flags), flags, SNDTIMEO)
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> Any:  # type: ignore[override]  # a future
         """`Socket.recv_string`, as a future."""
@@ -213,7 +213,7 @@ class Socket(_Socket):
 
     recv_unicode = recv_string  # type: ignore[assignment]  # futures
 
-    def _ask(self, line: deque[_Waiter], attempt: Callable[..., Any], flags: int, option: int) -> _Future:
+    def _attempt(self, line: deque[_Waiter], attempt: Callable[..., Any], flags: int, option: int) -> _Future:
         """Try at once, unless others wait in this line; else wait in it."""
         loop = _running()
         future: _Future = asyncio.Future(loop=loop)
