@@ -51,7 +51,7 @@ _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 # Where in a batch a receiver looks whether its slice of time is over: each message may take long.
-_MARKS: Final = (12, 8, 4)
+_MARK: Final = 8
 
 
 # So that a forked child does not receive what its parent has received.
@@ -163,38 +163,40 @@ class Messages:
         After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
         or ``Frame.more``); other greenlets receive other messages meanwhile.
         """
-        # Nearly every call of a busy program ends in these lines.
-        ready = self._ready
-        if ready and copy and not self._partial:
-            try:
-                message = ready.popleft()
-            except IndexError:
-                pass  # another thread has it
-            else:
+        parts = None
+        if copy and not self._partial:
+            # Nearly every call of a busy program ends in these lines.
+            ready = self._ready
+            if ready:
+                try:
+                    message = ready.popleft()
+                    if message is None:
+                        if _slice_is_over():
+                            self._heed_mark(self._flags(flags, copy, timeout))
+                        message = ready.popleft()
+                except IndexError:
+                    message = None  # another thread has it
                 if type(message) is bytes:
                     return message
-                if message is None:
-                    self._heed_mark(self._flags(flags, copy, timeout))
-                    return Messages.recv(self, flags, copy, track, timeout)
-                self._put_unread(message[1:])
-                return message[0]  # type: ignore[no-any-return]
-        if copy and timeout is None and not self._partial:
-            try:
-                pair = _take_slot()
-            except IndexError:
-                pair = _new_slot()
-            try:
-                n = _recv(self._ptr, _NOBODY, pair[0], flags)
-            except BaseException:  # Ctrl-C
-                self._rescue(pair)
-                integer("flags", flags)
-                raise
-            if n >= 0:
-                data: bytes = pair[1][:n]
-                _return_slot(pair)
-                return data
-            parts = self._finish(pair, n, flags, None)
-        else:
+                if message is not None:
+                    parts = message
+            elif timeout is None:
+                try:
+                    pair = _take_slot()
+                except IndexError:
+                    pair = _new_slot()
+                try:
+                    n = _recv(self._ptr, _NOBODY, pair[0], flags)
+                except BaseException:  # Ctrl-C
+                    self._rescue(pair)
+                    integer("flags", flags)
+                    raise
+                if n >= 0:
+                    data: bytes = pair[1][:n]
+                    _return_slot(pair)
+                    return data
+                parts = self._finish(pair, n, flags, None)
+        if parts is None:
             flags = self._flags(flags, copy, timeout)
             parts = self._take_unread() or self._take_ready(flags)
             if not parts:
@@ -324,9 +326,8 @@ class Messages:
         try:
             messages = messages_in(slot, view)
             others = [*messages[1:]]
-            for at in _MARKS:
-                if at < len(others):
-                    others.insert(at, None)
+            if _MARK < len(others):
+                others.insert(_MARK, None)
             self._ready.extend(others)
         except BaseException:  # Ctrl-C
             self._rescue((slot, view))
