@@ -281,6 +281,16 @@ def test_proxies_killed_in_a_flood_lose_and_double_nothing_and_keep_the_order(so
     assert got == list(range(count))
 
 
+def test_many_are_killed_at_once_and_their_sockets_are_free(sockets, ticker):
+    lines = [Line(sockets) for _ in range(20)]
+    running = [line.proxy() for line in lines]
+    assert all(carries(line) for line in lines)
+    gevent.killall([one.greenlet for one in running])
+    for line in lines:
+        line.sender.send(b"x")
+        assert line.frontend.recv(timeout=5) == b"x"
+
+
 @pytest.mark.parametrize("which", ["frontend", "backend", "capture", "control"])
 def test_closing_one_of_its_sockets_ends_it(sockets, line, ticker, which):
     capture, _ = sockets.pair(zmq.PUSH, zmq.PULL)
@@ -430,6 +440,17 @@ def test_it_runs_in_any_thread_while_others_use_the_far_ends(line, ticker):
         assert carries(line)
     line.frontend.close()  # by another thread than its own
     assert thread.join() == zmq.ENOTSOCK
+
+
+def test_a_thread_that_ends_leaves_the_sockets_of_its_proxies(line, ticker):
+    def there():
+        kept.append(gevent.spawn(zmq.proxy, line.frontend, line.backend))
+        gevent.sleep(0.05)  # and the greenlet never runs again
+
+    kept = []
+    OsThread(there, tidy=False).join()
+    line.sender.send(b"x")
+    assert line.frontend.recv(timeout=5) == b"x"
 
 
 def test_threads_and_descriptors_come_back_when_many_have_run(sockets):
