@@ -13,7 +13,7 @@ import pytest
 from crowd import drain, finish, greenlets, number_of, numbered, spin, turns
 from flood import UNBOUNDED, fill_batch, lying, pair, rest_of, send_all
 from life import waiting
-from support import BOUND, Stolen, wait_until
+from support import wait_until
 
 import gzmqhelper as zmq
 
@@ -248,25 +248,27 @@ def test_a_handler_that_takes_its_time_lets_others_run_in_a_flood(sockets, ticke
 
 def test_a_batch_of_slow_messages_after_quick_ones_does_not_stop_the_hub(sockets):
     pull, push = pair(sockets)
-    worst = 0.0
+    ran = []
+    longest = 0
 
     def tick():
-        nonlocal worst
-        stolen = Stolen()
         while True:
-            began = time.perf_counter()
             gevent.sleep(0.002)
-            worst = max(worst, time.perf_counter() - began - 0.002 - stolen.since_last_asked())
+            ran.append(True)
 
     with greenlets(tick):
         for _ in range(5):
-            fill_batch(pull, push, 12)
-            for _ in range(16):
+            fill_batch(pull, push, 14)
+            gone = 0  # how many were received since the other could run
+            for _ in range(15):
                 pull.recv()
+                gone = 0 if ran else gone + 1
+                longest = max(longest, gone)
+                ran.clear()
                 spin(0.006)
             while pull.poll(0):
                 pull.recv(zmq.NOBLOCK)
-    assert worst < BOUND + 0.01
+    assert longest < 10
 
 
 def test_a_loop_of_poll_and_recv_over_batches_lets_the_hub_turn(sockets, ticker):
