@@ -17,7 +17,7 @@ The map of the package; each line may import those above it:
     _many                several messages in one call
     _formats             text, JSON, pickles
     _monitored           what happens to a Socket's connections
-    _endpoints           what bind and connect return; Socket[bytes]
+    _endpoints, _overridden    what bind and connect return, Socket[bytes]; subclasses' own send, recv
     _socket              Socket
     _context             Context
     _poll                Poller, select

@@ -26,6 +26,7 @@ from ._helper import WAIT, check, wait
 from ._messages import _sockets
 from ._monitored import Monitored
 from ._native import ffi, lib
+from ._overridden import heed_overriding
 from .constants import (
     EVENTS,
     LAST_ENDPOINT,
@@ -141,6 +142,10 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
                 self._closed = True
                 lib.gzh_socket_close(out[0], _NULL)
             raise
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        heed_overriding(cls)
 
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _drop: Callable[[Any], None] = lib.gzh_socket_drop, _warn: Any = warn) -> None:

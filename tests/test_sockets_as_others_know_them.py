@@ -144,6 +144,73 @@ def test_a_subclass_may_override_with_fewer_arguments_than_ours_have():
     assert left.said_goodbye and right.said_goodbye and context.closed
 
 
+class Shouting(zmq.Socket):
+    """Overrides send and recv alone, and means all messages by it."""
+
+    def send(self, data, flags=0, copy=True, track=False):
+        return super().send(bytes(data).upper(), flags, copy, track)
+
+    def recv(self, flags=0, copy=True, track=False):
+        return super().recv(flags, copy, track) + b"!"
+
+
+class ShoutingLouder(Shouting):
+    def recv(self, *args, **kwargs):
+        return super().recv(*args, **kwargs) + b"!"
+
+
+class Whole(Shouting):
+    """Overrides send_multipart too, and so means what it says."""
+
+    def send_multipart(self, msg_parts, *args, **kwargs):
+        return super().send_multipart([b"head", *msg_parts], *args, **kwargs)
+
+
+def test_a_subclass_that_overrides_send_and_recv_alone_overrides_them_for_multiparts_too(pair):
+    left, right = pair
+    shouting = Shouting(left)
+    assert shouting.send_multipart([b"a", memoryview(b"b"), zmq.Frame(b"c")]) is None
+    assert right.recv_multipart() == [b"A", b"B", b"C"]
+    shouting.send_multipart(iter([b"d"]), zmq.NOBLOCK)
+    shouting.send_serialized(b"e f", bytes.split)
+    assert Shouting(right).recv_multipart() == [b"D!"]
+    assert ShoutingLouder(right).recv_multipart(zmq.NOBLOCK) == [b"E!!", b"F!!"]
+    Whole(left).send_multipart([b"g"])
+    assert right.recv_multipart() == [b"HEAD", b"G"]
+    with pytest.raises(TypeError, match="part 1: 5 is a int"):
+        shouting.send_multipart([b"never", 5])
+    with pytest.raises(ValueError, match="at least one part"):
+        shouting.send_multipart([])
+    with pytest.raises(zmq.Again):
+        Shouting(right).recv_multipart(zmq.NOBLOCK)
+    assert shouting.send_multipart([b"h", b"x" * 100_000], copy=False, track=True) is not None
+    assert right.recv_multipart()[0] == b"H"
+
+
+def test_messages_of_such_a_class_are_whole_among_those_of_others(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    shouting = Shouting(push)
+
+    def send(number):
+        for _ in range(20):
+            shouting.send_multipart([b"a%d" % number, b"b%d" % number])
+            gevent.sleep(0)
+
+    group = [gevent.spawn(send, number) for number in range(5)]
+    for _ in range(100):
+        one, other = pull.recv_multipart(timeout=5)
+        assert one[:1] + other[:1] == b"AB" and one[1:] == other[1:]
+    gevent.joinall(group, timeout=5, raise_error=True)
+
+
+def test_a_subclass_that_overrides_neither_is_as_quick_as_a_socket():
+    class Quick(zmq.Socket):
+        pass
+
+    assert Quick.send_multipart is zmq.Socket.send_multipart
+    assert Quick.recv_multipart is zmq.Socket.recv_multipart
+
+
 def test_a_subclass_may_receive_something_else_and_unpack_it(pair):
     left, right = pair
 
