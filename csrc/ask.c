@@ -265,6 +265,8 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     } else {
         gzh_message_init(&m);
         rc = -take(s, &m, &kept);
+        if (rc == 0)
+            atomic_store_explicit(&s->asked, false, memory_order_relaxed);
         dry = rc == -EAGAIN;
         if (dry && !nonblock)
             rc = r ? gzh_enqueue(s, r) : GZH_WAIT;

@@ -12,7 +12,8 @@
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
- *   timeout, relaxed, monitored  written by an owner, read by anyone: atomic */
+ *   timeout, relaxed, monitored  written by an owner, read by anyone: atomic
+ *   asked                        any thread, as a hint: atomic */
 #ifndef GZH_INSIDE_H
 #define GZH_INSIDE_H
 
@@ -38,6 +39,7 @@ struct gzh_socket {
     atomic_int holders; /* Python, each request, each event on its way */
     atomic_int timeout[2];
     atomic_bool relaxed;
+    atomic_bool asked; /* something was sent since the last message came: an answer may be near */
     atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
     uint64_t key;

@@ -69,7 +69,7 @@ int gzh_curve_public(char *public_key, const char *secret_key);
 int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
 void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
-bool gzh_socket_linger(const gzh_socket *socket, int hub_fd, int nanoseconds);
+int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_send(gzh_socket *socket, const char *data, size_t size, int flags);
 int gzh_send_parts(gzh_socket *socket, const char *data, const size_t *sizes, int parts, int flags);

@@ -25,6 +25,8 @@ static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock
         if (error == EAGAIN && nonblock && gzh_wire_events(&s->wire) >= 0)
             error = gzh_wire_put(&s->wire, m); /* libzmq looks for news only now and then when it sends */
         GZH_PAUSE("send: tried");
+        if (!error)
+            atomic_store_explicit(&s->asked, true, memory_order_relaxed);
         lock(s);
         rc = error != EAGAIN || nonblock ? -error : r ? gzh_enqueue(s, r) : GZH_WAIT;
     }

@@ -423,9 +423,14 @@ void *gzh_socket_underlying(gzh_socket *s)
     return zmq;
 }
 
-bool gzh_socket_linger(const gzh_socket *s, int hub_fd, int nanoseconds)
+int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
 {
-    return s->generation == gzh_generation && gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds);
+    if (s->generation != gzh_generation || !atomic_load(&s->asked))
+        return GZH_WAIT;
+    if (gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds))
+        return 1;
+    atomic_store(&s->asked, false);
+    return 0;
 }
 
 int gzh_socket_timeout(const gzh_socket *s, int direction)

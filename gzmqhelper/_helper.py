@@ -437,7 +437,8 @@ def turns_here() -> _Turns:
 def linger(pointer: Any) -> bool:
     """Stay awake for the moment that a quick answer takes, where this hub has nothing else to do.
 
-    True: libzmq has news for the socket, so that the call may be tried again; False: wait.
+    An answer: after something was sent on the socket. (Where messages just come, to stay awake for
+    them would cost a processor.) True: libzmq has news, so that the call may be tried again; False: wait.
     To sleep until an answer has come through three threads takes longer than most answers do.
     """
     turns = turns_here()
@@ -455,12 +456,14 @@ def linger(pointer: Any) -> bool:
     if turns.answers >= _ANSWERS:
         turns.answers = 0
         return False
-    if lib.gzh_socket_linger(pointer, descriptor, _MOMENT):
+    rc = lib.gzh_socket_linger(pointer, descriptor, _MOMENT)
+    if rc > 0:
         turns.in_vain = 0
         turns.answers += 1
         return True
-    turns.in_vain = min(turns.in_vain + 1, 6)
-    turns.skip = 1 << turns.in_vain
+    if rc == 0:
+        turns.in_vain = min(turns.in_vain + 1, 6)
+        turns.skip = 1 << turns.in_vain
     return False
 
 

@@ -12,70 +12,83 @@ from gzmqhelper import _helper
 
 @pytest.fixture
 def pair(sockets, monkeypatch):
-    """A PULL that has seen all its news, and a PUSH; on however few processors."""
+    """A PAIR that has seen all its news and asked something, and its peer; on however few processors."""
     monkeypatch.setattr(_helper, "_MAY_LINGER", True)
     turns = _helper.turns_here()
     turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-    push.send(b"connected")
-    assert pull.recv() == b"connected"
+    one, peer = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    peer.send(b"connected")
+    assert one.recv() == b"connected"
     with pytest.raises(zmq.Again):
-        pull.recv(zmq.NOBLOCK)
+        one.recv(zmq.NOBLOCK)
+    one.send(b"asked")
     gevent.sleep(0.01)  # the hub's own business is done: it may have been made to turn
     turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
-    return pull, push
+    return one, peer
 
 
 def test_news_for_the_socket_are_seen_awake(pair):
-    pull, push = pair
-    push.send(b"quick")
-    assert _helper.linger(pull._ptr)
-    assert pull.recv(zmq.NOBLOCK) == b"quick"
+    one, peer = pair
+    peer.send(b"quick")
+    assert _helper.linger(one._ptr)
+    assert one.recv(zmq.NOBLOCK) == b"quick"
+
+
+def test_it_is_not_tried_where_no_answer_is_expected(pair):
+    one, peer = pair
+    peer.send(b"answer")
+    assert _helper.linger(one._ptr)
+    assert one.recv(zmq.NOBLOCK) == b"answer"
+    peer.send(b"more")
+    assert not _helper.linger(one._ptr)
+    assert _helper.turns_here().in_vain == 0
 
 
 def test_without_news_it_ends_after_a_moment_and_is_tried_less_and_less(pair):
-    pull, push = pair
+    one, peer = pair
     tried = 0
     for _ in range(300):
         before = _helper.turns_here().skip
-        assert not _helper.linger(pull._ptr)
+        one.send(b"asked", zmq.NOBLOCK)
+        assert not _helper.linger(one._ptr)
         tried += _helper.turns_here().skip > before
     assert 5 <= tried <= 10
     _helper.turns_here().skip = 0
-    push.send(b"quick", zmq.NOBLOCK)
-    assert _helper.linger(pull._ptr)
+    one.send(b"asked", zmq.NOBLOCK)
+    peer.send(b"quick", zmq.NOBLOCK)
+    assert _helper.linger(one._ptr)
     assert _helper.turns_here().in_vain == 0
 
 
 def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
-    pull, push = pair
+    one, peer = pair
     other = gevent.spawn(sockets(zmq.PULL).recv)
     gevent.sleep(0.01)
-    push.send(b"quick")
-    assert not _helper.linger(pull._ptr)
+    peer.send(b"quick")
+    assert not _helper.linger(one._ptr)
     other.kill()
     gevent.sleep(0.01)
     _helper.turns_here().skip = 0  # the other had lingered too, in vain
-    assert _helper.linger(pull._ptr)
+    assert _helper.linger(one._ptr)
 
 
 def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
-    pull, push = pair
-    push.send(b"quick")
+    one, peer = pair
+    peer.send(b"quick")
     other = gevent.spawn(int)
-    assert not _helper.linger(pull._ptr)
+    assert not _helper.linger(one._ptr)
     other.join()
-    assert _helper.linger(pull._ptr)
+    assert _helper.linger(one._ptr)
 
 
 def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair):
-    pull, push = pair
+    one, peer = pair
     read, write = os.pipe()
     other = gevent.spawn(wait_read, read)
     gevent.sleep(0.01)
     os.write(write, b"x")
-    push.send(b"quick")
-    assert not _helper.linger(pull._ptr)
+    peer.send(b"quick")
+    assert not _helper.linger(one._ptr)
     other.join()
     os.read(read, 1)
     os.close(read)
@@ -83,21 +96,22 @@ def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair):
 
 
 def test_the_hub_turns_after_so_many_answers(pair):
-    pull, push = pair
+    one, peer = pair
     lingered = []
     for _ in range(_helper._ANSWERS + 1):
-        push.send(b"quick")
-        lingered.append(_helper.linger(pull._ptr))
-        pull.recv(zmq.NOBLOCK)
+        one.send(b"asked", zmq.NOBLOCK)
+        peer.send(b"quick")
+        lingered.append(_helper.linger(one._ptr))
+        one.recv(zmq.NOBLOCK)
         with pytest.raises(zmq.Again):
-            pull.recv(zmq.NOBLOCK)
+            one.recv(zmq.NOBLOCK)
     assert lingered == [True] * _helper._ANSWERS + [False]
 
 
 def test_a_timeout_is_kept_while_news_come_that_are_no_message(pair, monkeypatch):
-    pull, _ = pair
+    one, _ = pair
     tried = []
     monkeypatch.setattr("gzmqhelper._messages.linger", lambda pointer: not tried.append(pointer))
     with pytest.raises(zmq.Again):
-        pull.recv(timeout=0.02)
+        one.recv(timeout=0.02)
     assert len(tried) == 3
