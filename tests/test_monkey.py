@@ -224,6 +224,16 @@ def test_what_has_a_part_in_c_can_be_copied_as_a_shadow_and_not_pickled():
     )
 
 
+def test_a_frame_is_shown_as_programs_know_it():
+    patched(
+        """
+        import zmq
+        assert str(zmq.Frame(b"123456789")) == repr(zmq.Frame(b"123456789")) == "<zmq.Frame(b'123456789')>"
+        assert str(zmq.Frame(bytes(2000))).endswith("...2kB)>")
+        """
+    )
+
+
 def test_others_run_while_a_patched_program_waits():
     patched(
         """

@@ -23,6 +23,7 @@ from types import ModuleType
 
 from gevent.monkey import MonkeyPatchWarning
 
+from .._frame import Frame
 from ._modules import is_package, knows, make, settle
 
 __all__ = ["MonkeyPatchWarning", "is_patched", "patch_zmq"]
@@ -65,9 +66,12 @@ def patch_zmq() -> None:
     Call it before anything imports pyzmq. What has been imported before stays as it was: modules
     that hold pyzmq's names go on using pyzmq, which blocks the hub, and its objects are of no use to
     this library. In that case a `MonkeyPatchWarning` names those modules. Safe to call twice.
+
+    ``str`` of a `Frame` is pyzmq's from then on, the same as ``repr``, and not its text.
     """
     if is_patched():
         return
+    Frame.__str__ = Frame.__repr__  # type: ignore[method-assign]  # programs log it, and expect no text
     loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "zmq"}
     for name in loaded:
         del sys.modules[name]
