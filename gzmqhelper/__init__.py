@@ -13,6 +13,7 @@ The map of the package; each line may import those above it:
     _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
     _tracker             MessageTracker; memory that libzmq reads in place
     _frame               Frame
+    _slots               what is received into
     _messages            receive, send, poll
     _many                several messages in one call
     _formats             text, JSON, pickles

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from . import errors
 from ._helper import WAIT, YIELD, check, turn
-from ._messages import Messages, _return_slot, _some_slot, messages_in
+from ._messages import Messages
 from ._native import ffi, lib
+from ._slots import messages_in, return_slot, some_slot
 from .constants import NOBLOCK, SNDMORE, Errno
 
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
@@ -56,7 +57,7 @@ class Many(Messages):
 
     def _take_at_once(self, messages: list[Any], most: int, flags: int) -> bool:
         """Take a slot full of messages, if nobody is before us. False: none were there."""
-        pair = slot, view = _some_slot()
+        pair = slot, view = some_slot()
         while (rc := lib.gzh_recv_many(self._ptr, slot, flags, most - len(messages))) == YIELD:
             turn()
             if self._ready:
@@ -71,7 +72,7 @@ class Many(Messages):
                     raise
                 return False  # the next call will be told
             return True
-        _return_slot(pair)
+        return_slot(pair)
         return bool(rc == _SEVERAL)
 
     def send_many(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from struct import unpack_from
 from typing import Any, Final, Literal, overload
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -23,6 +22,7 @@ from ._arguments import duration, integer
 from ._frame import COPY_THRESHOLD, Frame, addressed, frame_of, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
+from ._slots import SLOT_BYTES, messages_in, new_slot, return_slot, some_slot, take_slot
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
@@ -34,17 +34,11 @@ _LOOK: Final[int] = lib.GZH_LOOK
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
-_SLOT_BYTES: Final[int] = lib.GZH_SLOT_BYTES
 _MORE: Final = int(SNDMORE)
 # These take turns, so whether they could send now is no question to ask of POLLOUT.
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
-# Slots that no call uses at this moment. Each call takes its own: a signal handler that receives
-# may run between another receive and the line that copies its bytes out.
-_slots: Final[list[tuple[Any, Any]]] = []
-_take_slot = _slots.pop
-_return_slot = _slots.append
 _recv = lib.gzh_recv
 _send = lib.gzh_send
 _end = lib.gzh_end
@@ -68,43 +62,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def _some_slot() -> tuple[Any, Any]:
-    try:
-        return _take_slot()
-    except IndexError:
-        return _new_slot()
-
-
-def _new_slot() -> tuple[Any, Any]:
-    slot = ffi.new("gzh_slot *")
-    return slot, ffi.buffer(ffi.addressof(slot[0], "data"), _SLOT_BYTES)
-
-
-def messages_in(slot: Any, view: Any) -> Sequence[Any]:
-    """The messages of a batch: bytes, or lists of them."""
-    # C cannot make bytes, and to cut them out one by one costs as much as to receive them.
-    flat = unpack_from(ffi.string(slot.format), view)
-    each = slot.each
-    return flat if each == 1 else [*map(list, zip(*[iter(flat)] * each, strict=False))]
-
-
 # The two halves of a receive that waits. ask: pointer, flags, and, when all is done, the slot. A slot
 # is large: who waits has none.
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
-    pair = ask[2] = _some_slot()
+    pair = ask[2] = some_slot()
     rc: int = _recv(ask[0], companion, pair[0], ask[1])
     if rc == WAIT:
-        _return_slot(pair)
+        return_slot(pair)
     return rc
 
 
 def _end_recv(ask: list[Any], companion: Any, give_up: bool) -> int:
-    pair = ask[2] = _some_slot()
+    pair = ask[2] = some_slot()
     rc: int = _end(companion, pair[0], ask[1], give_up)
     if rc == WAIT:
-        _return_slot(pair)
+        return_slot(pair)
     return rc
 
 
@@ -182,9 +156,9 @@ class Messages:
                     parts = message
             elif timeout is None:
                 try:
-                    pair = _take_slot()
+                    pair = take_slot()
                 except IndexError:
-                    pair = _new_slot()
+                    pair = new_slot()
                 try:
                     n = _recv(self._ptr, _NOBODY, pair[0], flags)
                 except BaseException:  # Ctrl-C
@@ -193,14 +167,14 @@ class Messages:
                     raise
                 if n >= 0:
                     data: bytes = pair[1][:n]
-                    _return_slot(pair)
+                    return_slot(pair)
                     return data
                 parts = self._finish(pair, n, flags, None)
         if parts is None:
             flags = self._flags(flags, copy, timeout)
             parts = self._take_unread() or self._take_ready(flags)
             if not parts:
-                pair = _some_slot()
+                pair = some_slot()
                 parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
         first = parts[0]
         if len(parts) > 1:
@@ -238,7 +212,7 @@ class Messages:
             if copy and type(parts[0]) is bytes:
                 return parts
         else:
-            pair = _some_slot()
+            pair = some_slot()
             flags = self._flags(flags, copy, timeout)
             parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
             if copy or (type(parts[0]) is Frame and not track):
@@ -258,16 +232,16 @@ class Messages:
         lingers = 3
         while True:
             if rc == YIELD or rc == _LOOK:
-                _return_slot(pair)
+                return_slot(pair)
                 if rc == YIELD:
                     turn()
                 if self._ready and (parts := self._take_ready()):
                     return parts
-                pair = _some_slot()
+                pair = some_slot()
             elif rc == WAIT and lingers and linger(pointer):
                 lingers -= 1
             elif rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-                _return_slot(pair)
+                return_slot(pair)
                 ask = [pointer, flags, pair]
                 rc = wait(_begin_recv, _end_recv, ask, self._timeout(0, timeout))
                 pair = ask[2]
@@ -292,9 +266,9 @@ class Messages:
             message = ffi.gc(slot.whole, lib.gzh_message_free)
             parts = _frames(message) if flags & _KEEP else _copies(message)
         else:
-            _return_slot(pair)
+            return_slot(pair)
             raise _failed(rc, "recv", self)
-        _return_slot(pair)
+        return_slot(pair)
         return parts
 
     def _timeout(self, direction: int, timeout: float | None) -> float | None:
@@ -495,7 +469,7 @@ class Messages:
                 sizes = list(map(len, msg_parts))
                 total = sum(sizes)
                 # Of large ones this would be a copy too many.
-                data = b"".join(msg_parts) if total <= _SLOT_BYTES else b""
+                data = b"".join(msg_parts) if total <= SLOT_BYTES else b""
             except (TypeError, BufferError):
                 pass  # an error for below to explain
             else:
