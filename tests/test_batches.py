@@ -260,7 +260,7 @@ def test_a_batch_of_slow_messages_after_quick_ones_does_not_stop_the_hub(sockets
         for _ in range(5):
             fill_batch(pull, push, 14)
             gone = 0  # how many were received since the other could run
-            for _ in range(15):
+            for _ in range(30):
                 pull.recv()
                 gone = 0 if ran else gone + 1
                 longest = max(longest, gone)
@@ -268,7 +268,7 @@ def test_a_batch_of_slow_messages_after_quick_ones_does_not_stop_the_hub(sockets
                 spin(0.006)
             while pull.poll(0):
                 pull.recv(zmq.NOBLOCK)
-    assert longest < 10
+    assert longest < 18  # a batch at most: its mark may come when the hub has just turned
 
 
 def test_a_loop_of_poll_and_recv_over_batches_lets_the_hub_turn(sockets, ticker):

@@ -114,7 +114,7 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
     other.kill()
 
 
-def test_unsubscribing_while_another_thread_receives_doubles_nothing(sockets, ticker):
+def test_unsubscribing_while_another_thread_receives_doubles_nothing(sockets):
     sub = sockets(zmq.SUB)
     sub.subscribe("")
     total = 20_000  # many more than there ever are, so that the two are at it at the same time
