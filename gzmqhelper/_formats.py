@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from ._arguments import integer
 from ._many import Many
@@ -24,13 +24,34 @@ class Formats(Many):
 
     __slots__ = ()
 
+    if TYPE_CHECKING:  # what `copy` decides; `_messages.py` has the method
+        # fmt: off
+        @overload
+        def send(
+            self, data: Any, flags: int = ..., *, copy: Literal[False], track: bool = ...,
+            routing_id: int | None = ..., group: str | None = ..., timeout: float | None = ...,
+        ) -> MessageTracker: ...
+        @overload
+        def send(
+            self, data: Any, flags: int, copy: Literal[False], track: bool = ...,
+            routing_id: int | None = ..., group: str | None = ..., timeout: float | None = ...,
+        ) -> MessageTracker: ...
+        @overload
+        def send(
+            self, data: Any, flags: int = ..., copy: bool = ..., track: bool = ...,
+            routing_id: int | None = ..., group: str | None = ..., timeout: float | None = ...,
+        ) -> MessageTracker | None: ...
+        # fmt: on
+        def send(self, *args: Any, **kwargs: Any) -> Any: ...
+
     def send_string(
         self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", **kwargs: Any
     ) -> MessageTracker | None:
         """Send text. kwargs as for `send`. Raises TypeError for what is no str."""
         if not isinstance(u, str):
             raise TypeError(f"expected str, got {type(u).__name__}: use send for bytes")
-        return self.send(u.encode(encoding), flags, copy, **kwargs)
+        sent: MessageTracker | None = self.send(u.encode(encoding), flags, copy, **kwargs)
+        return sent
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | None = None) -> str:
         """Receive text. Raises UnicodeDecodeError for what is none; the message is then gone."""
@@ -43,7 +64,8 @@ class Formats(Many):
         self, obj: object, flags: int = 0, protocol: int = pickle.DEFAULT_PROTOCOL, **kwargs: Any
     ) -> MessageTracker | None:
         """Send a pickle of an object. kwargs as for `send`."""
-        return self.send(pickle.dumps(obj, protocol), flags, **kwargs)
+        sent: MessageTracker | None = self.send(pickle.dumps(obj, protocol), flags, **kwargs)
+        return sent
 
     def recv_pyobj(self, flags: int = 0, *, timeout: float | None = None) -> Any:
         """Receive a pickled object. A pickle can run any code: only from peers that you trust."""

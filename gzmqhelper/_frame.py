@@ -388,6 +388,20 @@ def message_of(
     return message, tracked[0] if tracked else at_once
 
 
+def frames_in(message: Any) -> list[Frame]:
+    """The parts of a C message, moved out of it."""
+    last = lib.gzh_message_parts(message) - 1
+    return [Frame._received(lib.gzh_message_take(message, index), index < last) for index in range(last + 1)]
+
+
+def copies_in(message: Any) -> list[bytes]:
+    """Copies of the parts of a C message."""
+    return [
+        bytes(ffi.buffer(lib.gzh_message_data(message, i), lib.gzh_message_size(message, i)))
+        for i in range(lib.gzh_message_parts(message))
+    ]
+
+
 def not_a_buffer(part: object, index: int | None = None) -> TypeError:
     shown = repr(part)
     where = "" if index is None else f"part {index}: "

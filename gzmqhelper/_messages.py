@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from . import errors
 from ._arguments import duration, integer
-from ._frame import COPY_THRESHOLD, Frame, addressed, frame_of, message_of
+from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
 from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
 from ._native import ffi, lib
 from ._slots import SLOT_BYTES, messages_in, new_slot, return_slot, some_slot, take_slot
@@ -264,7 +264,7 @@ class Messages:
             parts = self._share(slot, view)
         elif rc == lib.GZH_WHOLE:
             message = ffi.gc(slot.whole, lib.gzh_message_free)
-            parts = _frames(message) if flags & _KEEP else _copies(message)
+            parts = frames_in(message) if flags & _KEEP else copies_in(message)
         else:
             return_slot(pair)
             raise _failed(rc, "recv", self)
@@ -542,18 +542,6 @@ class Messages:
                     return 0
             if rc != _LOOK:
                 return check(rc, f"poll on {self!r}")
-
-
-def _frames(message: Any) -> list[Frame]:
-    last = lib.gzh_message_parts(message) - 1
-    return [Frame._received(lib.gzh_message_take(message, index), index < last) for index in range(last + 1)]
-
-
-def _copies(message: Any) -> list[bytes]:
-    return [
-        bytes(ffi.buffer(lib.gzh_message_data(message, i), lib.gzh_message_size(message, i)))
-        for i in range(lib.gzh_message_parts(message))
-    ]
 
 
 def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:

@@ -89,7 +89,7 @@ class Counting(zmq.Socket):
 
     sent: int = 0
 
-    def send(self, data: Any, *args: Any, **kwargs: Any) -> zmq.MessageTracker | None:
+    def send(self, data: Any, *args: Any, **kwargs: Any) -> Any:
         self.sent += 1
         return super().send(data, *args, **kwargs)
 
@@ -203,8 +203,8 @@ def whole(frames: list[zmq.Frame]) -> bytes:
 
 def sending(sock: zmq.Socket) -> None:
     assert_type(sock.send(b"x"), zmq.MessageTracker | None)
-    sock.send(bytearray(5), zmq.SNDMORE, False, True)
-    sock.send(memoryview(b"x"), copy=False, track=True, timeout=1)
+    assert_type(sock.send(bytearray(5), zmq.SNDMORE, False, True), zmq.MessageTracker)
+    assert_type(sock.send(memoryview(b"x"), copy=False, track=True, timeout=1), zmq.MessageTracker)
     sock.send(zmq.Frame(b"x"), routing_id=5)
     sock.send(b"x", group="weather")
     assert_type(sock.send_multipart([b"a", zmq.Frame(b"b")], 0, False, True), zmq.MessageTracker | None)
