@@ -45,7 +45,10 @@ class Many(Messages):
         parts = self._take_unread()
         messages: list[Any] = [_message(parts)] if parts else []
         ready = self._ready
-        if not ready and not messages:
+        if ready and not messages:
+            parts = self._take_ready(self._flags(flags, True, timeout))
+            messages = [_message(parts)] if parts else []
+        elif not messages:
             self._take_at_once(messages, max, self._flags(flags, True, timeout))
         if not ready and not messages:
             messages.append(_message(self.recv_multipart(flags, timeout=timeout)))
