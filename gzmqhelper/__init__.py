@@ -48,7 +48,6 @@ The map of the package; each line may import those above it:
 """
 
 from importlib import import_module as _import_module
-from importlib.metadata import version as _version
 from types import ModuleType as _ModuleType
 
 try:
@@ -89,7 +88,7 @@ from .errors import *
 # As with pyzmq, `utils.jsonapi` is there without an import of its own.
 _import_module("gzmqhelper.utils.jsonapi")
 
-__version__ = _version("gzmqhelper")
+__version__ = "0.1.0"
 __revision__ = ""
 
 SyncSocket = Socket
