@@ -1,40 +1,44 @@
-"""The other end of a measurement, in a process of its own: plain pyzmq, the same for all contenders.
-
-contenders.py starts one; each prints the endpoint that it is bound to, or connects to the one it is given.
-"""
+"""The other ends of a measurement where floor.c cannot be built: the same commands, on plain pyzmq."""
 
 import sys
+import time
 
 import zmq
 
 
-def bound(context: zmq.Context, kind: int) -> zmq.Socket:
+def bound(context: zmq.Context, kind: int, hwm: int) -> zmq.Socket:
     sock = context.socket(kind)
-    sock.set_hwm(0)
+    sock.set_hwm(hwm)
     sock.bind("tcp://127.0.0.1:*")
     print(sock.last_endpoint.decode(), flush=True)
     return sock
 
 
-def fill(context: zmq.Context, endpoint: str, count: str, size: str) -> None:
-    """Send so many messages, and end when they have left this process."""
+def fill(context: zmq.Context, endpoint: str, count: str, size: str, parts: str, hwm: str) -> None:
+    """Send so many messages, and end when they have left this process; 0: for ever."""
     with context.socket(zmq.PUSH) as sock:
-        sock.set_hwm(0)
+        sock.set_hwm(int(hwm))
         sock.connect(endpoint)
-        message = b"x" * int(size)
-        for _ in range(int(count)):
-            sock.send(message)
+        left, message = int(count) or -1, [b"x" * int(size)] * int(parts)
+        while left != 0:
+            sock.send_multipart(message, copy=False)
+            left -= 1
     context.term()
 
 
-def drain(context: zmq.Context) -> None:
-    """Receive as fast as C can: libzmq's own proxy, to a PUB socket without subscribers."""
-    zmq.proxy(bound(context, zmq.PULL), context.socket(zmq.PUB))
+def drain(context: zmq.Context, count: str, hwm: str) -> None:
+    """Receive so many messages, then print the time of day; 0: for ever."""
+    sock = bound(context, zmq.PULL, int(hwm))
+    left = int(count) or -1
+    while left != 0:
+        sock.recv_multipart(copy=False)
+        left -= 1
+    print(time.time(), flush=True)
 
 
 def echo(context: zmq.Context) -> None:
     """Send every request back: a ROUTER for any number of REQ sockets."""
-    router = bound(context, zmq.ROUTER)
+    router = bound(context, zmq.ROUTER, 0)
     while True:
         router.send_multipart(router.recv_multipart())
 
