@@ -11,7 +11,7 @@ VENV := .venv
 help:
 	@echo "make demo    a broadcast server, three subscribers and a ticker, for ten seconds"
 	@echo "make test    all tests, checks and sanitizers (tox); some minutes"
-	@echo "make bench   the benchmarks"
+	@echo "make bench   the benchmarks, a quarter of an hour; a minute with ARGS=--quick"
 	@echo "make clean   remove all that was built and set up"
 	@echo "Another Python than python3: make PYTHON=python3.12 ..."
 
@@ -25,7 +25,7 @@ test: $(VENV)/.tox
 		|| { echo "== make test: FAILED, and stopped there: see the FAIL above, and what stands before it"; exit 1; }
 
 bench: $(VENV)/.bench
-	@$(VENV)/bin/python -m benchmarks
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) .tox build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,12 +1,13 @@
-"""Compare gzmqhelper with zmq.green and with plain pyzmq, side by side.
+"""Compare gzmqhelper with zmq.green, zmq.asyncio, plain pyzmq and C, side by side.
 
-    python -m benchmarks                 # all, some minutes; or: make bench
-    python -m benchmarks recv send       # these only
-    python -m benchmarks --quick         # a first impression
+    python -m benchmarks                       # all, about a quarter of an hour; or: make bench
+    python -m benchmarks recv send             # these only
+    python -m benchmarks --quick               # a first impression, within a minute
+    python -m benchmarks --plots docs/plots    # the plots, too
 
 Each figure is the median of several runs. Each run is a process of its own, and the contenders take
 turns, so that whatever else the machine does meanwhile disturbs all of them alike: the ratios mean
-more than the figures. contenders.py says what is measured, and how.
+more than the figures. measures.py says what is measured, and what is asked; contenders.py, how.
 """
 
 import argparse
@@ -14,138 +15,106 @@ import importlib.util
 import json
 import os
 import platform
-import statistics
-import subprocess
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import gevent
+if missing := [name for name in ("zmq", "tqdm") if importlib.util.find_spec(name) is None]:
+    packages = " ".join("pyzmq" if name == "zmq" else name for name in missing)
+    sys.exit(f"benchmarks: not all that they need is here; please run: pip install {packages}")
 
-try:
-    from tqdm import tqdm
-except ImportError:
-    sys.exit("benchmarks: the progress bar needs tqdm; please run: pip install tqdm pyzmq")
-
-HERE = Path(__file__).parent
-CONTENDERS = ("gzmqhelper", "zmq.green", "pyzmq")
-LONGEST = 120  # seconds that one run may take
-
-
-class Row(NamedTuple):
-    measurement: str
-    text: str
-    more_is_better: bool
-    digits: int
-
-
-ROWS = {
-    "recv": Row("recv", "received in a plain recv() loop, messages/s", True, 0),
-    "send": Row("send", "sent in a plain send() loop, messages/s", True, 0),
-    "roundtrip": Row("roundtrip", "request-reply, one greenlet: round trip, us", False, 0),
-    "hundred": Row("hundred", "request-reply, 100 greenlets: requests/s", True, 0),
-    "hundred-cpu": Row("hundred", "    CPU of the asking process per request, us", False, 1),
-    "memory": Row("memory", "1,000 waiting greenlets: resident KB each", False, 1),
-}
-NAMES = tuple(dict.fromkeys(row.measurement for row in ROWS.values()))
-
-Figures = dict[str, dict[str, list[float]]]  # by row, by contender
+from . import runs, tables
+from .measures import MEASURES, NAMES, SWEEPS, Measure, sweep
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Compare gzmqhelper with zmq.green and with plain pyzmq."
+        prog="python -m benchmarks",
+        description="Compare gzmqhelper with zmq.green, zmq.asyncio, plain pyzmq and C.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(NAMES)}; else all")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", default=HERE.parent / "build/benchmarks.json")
+    names = ", ".join(NAMES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {names}; else all")
+    parser.add_argument("--quick", action="store_true", help="one short run of each, within a minute")
+    parser.add_argument("--rounds", type=int, metavar="N", help="runs of each (5)")
+    parser.add_argument("--scale", type=float, metavar="X", help="the length of each run (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=runs.BUILT / "figures.json")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots (SVG) there; needs matplotlib")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     args = parser.parse_args()
     if unknown := set(args.names) - set(NAMES):
-        parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (there are: {', '.join(NAMES)})")
-    if importlib.util.find_spec("zmq") is None:
-        parser.error("zmq.green is not here to compare with; please run: pip install pyzmq")
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))} (there are: {names})")
+    if args.plots and importlib.util.find_spec("matplotlib") is None:
+        parser.error("the plots need matplotlib; please run: pip install matplotlib")
+    args.rounds = args.rounds or (1 if args.quick else 5)
+    args.scale = args.scale or (0.05 if args.quick else 1)
     return args
 
 
-def measure(name: str, contender: str, quick: bool) -> dict[str, Any]:
-    """One run, in a process of its own. Raises RuntimeError, which says what became of it."""
-    command = [sys.executable, str(HERE / "contenders.py"), name, contender, *["--quick"] * quick]
+def chosen(args: argparse.Namespace) -> list[Measure]:
+    measures = [one for one in MEASURES if not args.names or one.name in args.names]
+    for name in SWEEPS:
+        # They take long, and are for the plots.
+        if name in args.names or (args.plots and not args.names):
+            measures += sweep(name, args.quick)
+    return measures
+
+
+def processor() -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{name}, {contender}: not finished in {LONGEST} s") from None
-    if done.returncode != 0:
-        reason = (done.stderr.strip() or f"ended with status {done.returncode}").splitlines()[-1]
-        raise RuntimeError(f"{name}, {contender}: {reason}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
 
 
-def measure_all(names: list[str], quick: bool) -> tuple[Figures, dict[str, str], list[str]]:
-    """The figures, the contenders' versions, and what failed."""
-    figures: Figures = {row: {} for row in ROWS}
-    versions: dict[str, str] = {}
-    failures: list[str] = []
-    rounds = 3 if quick else 5
-    runs = [
-        (name, contender)
-        for turn in range(rounds)
-        for name in names
-        # Who begins changes with each round.
-        for contender in (*CONTENDERS[turn % 3 :], *CONTENDERS[: turn % 3])
-    ]
-    # disable=None: no bar where the output is not a terminal.
-    with tqdm(runs, unit=" runs", disable=None, leave=False) as bar:
-        for name, contender in bar:
-            bar.set_description(f"{name}, {contender}")
-            try:
-                found = measure(name, contender, quick)
-            except RuntimeError as error:
-                failures.append(str(error))
-                continue
-            versions[contender] = found["version"]
-            for row, figure in found["figures"].items():
-                figures[row].setdefault(contender, []).append(figure)
-    return {row: by for row, by in figures.items() if by}, versions, failures
-
-
-def table(figures: Figures) -> str:
-    width = max(len(row.text) for row in ROWS.values())
-    lines = [f"{'':{width}} {''.join(f'{name:>12}' for name in CONTENDERS)}   gzmqhelper : zmq.green"]
-    for name, by_contender in figures.items():
-        row = ROWS[name]
-        medians = {one: statistics.median(values) for one, values in by_contender.items()}
-        cells = "".join(
-            f"{medians[one]:>12,.{row.digits}f}" if one in medians else f"{'-':>12}" for one in CONTENDERS
-        )
-        ratio = ""
-        if medians.get("gzmqhelper") is not None and medians.get("zmq.green"):
-            better = "more" if row.more_is_better else "less"
-            ratio = f"{medians['gzmqhelper'] / medians['zmq.green']:>8.2f}   ({better} is better)"
-        lines.append(f"{row.text:{width}} {cells}   {ratio}")
-    return "\n".join(lines)
+def machine() -> dict[str, str]:
+    return {
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processors": f"{os.cpu_count()} {processor()}".strip(),
+        # Above the number of processors the figures are not worth much.
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        "gevent": f"{version('gevent')}, {os.environ.get('GEVENT_LOOP', 'its default loop')}",
+    }
 
 
 def main() -> int:
     args = arguments()
-    names = [name for name in NAMES if not args.names or name in args.names]
-    figures, versions, failures = measure_all(names, args.quick)
-    machine = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "gevent": f"{gevent.__version__}, {gevent.config.loop.__module__.split('.')[1]}",
-        **versions,
-    }
-    print("; ".join(f"{what}: {value}" for what, value in machine.items()))
-    print(f"the medians of {3 if args.quick else 5} interleaved runs; messages of 100 bytes over tcp\n")
-    print(table(figures))
+    ends_at = time.monotonic() + runs.QUICK_END if args.quick else None
+    about = machine()
+    floor = ""
+    try:
+        floor = runs.build_floor()
+    except runs.NoFloorError as error:
+        print(f"benchmarks: {error}\n", file=sys.stderr)
+    found = runs.series(chosen(args), args.rounds, args.scale, floor, ends_at)
+    about |= found.versions
+
+    print("; ".join(f"{what}: {value}" for what, value in about.items()))
+    ends = "C" if floor else "plain pyzmq"
+    print(f"medians of {args.rounds} interleaved runs; tcp on the loopback; other ends: {ends}\n")
+    print(tables.as_markdown(found.figures) if args.markdown else tables.for_terminal(found.figures))
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n")
+    everything = {
+        "machine": about,
+        "rounds": args.rounds,
+        "scale": args.scale,
+        "figures": found.figures,
+        "gaps": found.gaps,
+    }
+    args.json.write_text(json.dumps(everything) + "\n")
     print(f"\nevery run: {args.json}")
-    for failure in failures:
+    if args.plots:
+        from .plots import write  # matplotlib takes a second, and most runs need none
+
+        for path in write(found, args.plots):
+            print(f"plot: {path}")
+    if found.left_out:
+        print(f"{found.left_out} runs left out: the minute was over (without --quick there is no limit)")
+    for failure in found.failures:
         print(f"FAILED: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if found.failures else 0
 
 
 if __name__ == "__main__":

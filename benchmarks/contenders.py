@@ -24,6 +24,7 @@ from ends import (
     Task,
     as_found,
     gaps_of,
+    hwm_for,
     kernel_kb,
     percentile,
     print_found,
@@ -73,7 +74,7 @@ class Run:
         return sock
 
 
-# ---- one message after the other -----------------------------------------------------------------------------
+# ---- one message after the other -----------------------------------------------------------------------
 
 
 def loop_of(call: Callable[[], Any], count: int) -> float:
@@ -84,36 +85,31 @@ def loop_of(call: Callable[[], Any], count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
-def filled(run: Run, count: int, size: int, parts: int) -> Any:
-    """A socket in whose queue so many messages are, and one more, which it has received."""
+def recv(run: Run, size: int, parts: int, copy: bool = True) -> dict[str, float]:
+    """A loop while another process sends as fast as it can."""
+    count, hwm = run.task.messages(size), hwm_for(size)
+    sock, endpoint = run.bound("PULL", hwm)
+    with start(run.task, "fill", endpoint, count + 1, size, parts, hwm):
+        sock.recv_multipart()
+        if not copy:
+            return {"rate": loop_of(lambda: sock.recv(copy=False), count)}
+        return {"rate": loop_of(sock.recv if parts == 1 else sock.recv_multipart, count)}
+
+
+def recv_filled(run: Run, size: int) -> dict[str, float]:
+    """A loop over a queue that was filled before: no other process or thread runs meanwhile."""
+    count = run.task.messages(size)
     sock, endpoint = run.bound("PULL")
-    with start(run.task, "fill", endpoint, count + 1, size, parts, 0) as filler:
+    with start(run.task, "fill", endpoint, count + 1, size, 1, 0) as filler:
         filler.finish()
     quiet_down()
-    sock.recv_multipart()  # libzmq takes notice of the others' arrival
-    return sock
-
-
-def recv(run: Run, size: int, parts: int) -> dict[str, float]:
-    """A loop over a queue that was filled before."""
-    count = run.task.count(300_000)
-    sock = filled(run, count, size, parts)
-    return {"rate": loop_of(sock.recv if parts == 1 else sock.recv_multipart, count)}
-
-
-def flow(run: Run, size: int, copy: bool) -> dict[str, float]:
-    """A loop while another process sends as fast as it can."""
-    count = run.task.count(min(300_000, 1_000_000_000 // size))
-    hwm = 10 if size >= LARGE else 1000
-    sock, endpoint = run.bound("PULL", hwm)
-    with start(run.task, "fill", endpoint, count + 1, size, 1, hwm):
-        sock.recv()
-        return {"rate": loop_of(sock.recv if copy else lambda: sock.recv(copy=False), count)}
+    sock.recv()  # libzmq takes notice of the others' arrival
+    return {"rate": loop_of(sock.recv, count)}
 
 
 def send(run: Run, size: int, parts: int) -> dict[str, float]:
     """A loop without a limit to the queue, which libzmq empties meanwhile."""
-    count = run.task.count(300_000)
+    count = run.task.messages(size)
     with start(run.task, "drain", 0, 0) as drain:
         sock = run.connected("PUSH", drain.line())
         part = b"x" * size
@@ -129,7 +125,7 @@ def send(run: Run, size: int, parts: int) -> dict[str, float]:
 
 def large_send(run: Run) -> dict[str, float]:
     """1 MB each, not copied, until the last has arrived."""
-    count = run.task.count(1000)
+    count = run.task.messages(LARGE)
     with start(run.task, "drain", count + 1, 10) as drain:
         sock = run.connected("PUSH", drain.line(), 10)
         message = b"x" * LARGE
@@ -145,20 +141,22 @@ def recv_many(run: Run, size: int) -> dict[str, float]:
     """As `recv`, in calls for many; a contender that has none receives one by one."""
     if not hasattr(run.zmq.Socket, "recv_many"):
         return recv(run, size, 1)
-    count = run.task.count(300_000)
-    sock = filled(run, count, size, 1)
-    received = 0
-    began = time.perf_counter()
-    while received < count:
-        received += len(sock.recv_many())
-    return {"rate": received / (time.perf_counter() - began)}
+    count = run.task.messages(size)
+    sock, endpoint = run.bound("PULL")
+    with start(run.task, "fill", endpoint, count + 1, size, 1, 0):
+        sock.recv()
+        received = 0
+        began = time.perf_counter()
+        while received < count:
+            received += len(sock.recv_many())
+        return {"rate": received / (time.perf_counter() - began)}
 
 
 def send_many(run: Run, size: int) -> dict[str, float]:
     """As `send`, a hundred messages in a call; a contender that has none sends one by one."""
     if not hasattr(run.zmq.Socket, "send_many"):
         return send(run, size, 1)
-    calls = run.task.count(3000)
+    calls = run.task.messages(size) // 100
     with start(run.task, "drain", 0, 0) as drain:
         sock = run.connected("PUSH", drain.line())
         messages = [b"x" * size] * 100
@@ -167,7 +165,7 @@ def send_many(run: Run, size: int) -> dict[str, float]:
         return {"rate": 100 * loop_of(lambda: sock.send_many(messages), calls)}
 
 
-# ---- requests and answers ------------------------------------------------------------------------------------
+# ---- requests and answers ------------------------------------------------------------------------------
 
 
 def roundtrip(run: Run, size: int) -> dict[str, float]:
@@ -244,7 +242,7 @@ def short(run: Run) -> dict[str, float]:
     return {"cpu": cpu / len(took) * 1e6, "p50": percentile(took, 50) * 1e6}
 
 
-# ---- many greenlets -------------------------------------------------------------------------------------------
+# ---- many greenlets ------------------------------------------------------------------------------------
 
 
 def shared_rate(run: Run, greenlets: int) -> float:
@@ -296,7 +294,7 @@ def waiting(run: Run, greenlets: int, sockets_each: int) -> dict[str, float]:
     run.spawn(work, first)  # what the first wait brings is not the others' cost
     settle(run)
     before, kernel_before = resident_kb(), kernel_kb()
-    greenlets_of_them = [run.spawn(work, sock) for sock in others]
+    waiting = [run.spawn(work, sock) for sock in others]
     settle(run)
     resident, kernel = resident_kb() - before, kernel_kb() - kernel_before
     for _ in range(count + 1):
@@ -305,8 +303,8 @@ def waiting(run: Run, greenlets: int, sockets_each: int) -> dict[str, float]:
     while len(arrived) <= count and time.monotonic() < deadline:
         run.sleep(0.05)
     if len(arrived) != count + 1:
-        raise RuntimeError(f"{len(arrived) - 1:,} of {count:,} waiting greenlets were served")
-    del greenlets_of_them
+        alive = sum(not one.dead for one in waiting)
+        raise RuntimeError(f"{alive:,} of {count:,} waiting greenlets were not served")
     return {"served": count, "resident": resident / count, "kernel": kernel / count}
 
 
@@ -348,7 +346,7 @@ def ticker(run: Run) -> Found:
 MEASUREMENTS: dict[str, Measurement] = {
     one.__name__: one
     for one in (
-        *(recv, flow, send, large_send, recv_many, send_many),
+        *(recv, recv_filled, send, large_send, recv_many, send_many),
         *(roundtrip, requests, short, shared, waiting, ticker),
     )
 }

@@ -11,7 +11,7 @@ import sys
 import time
 
 import gevent
-from contenders import raise_descriptor_limit, resident_kb
+from ends import raise_descriptor_limit, resident_kb
 
 import gzmqhelper as zmq
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,16 @@ class Task(NamedTuple):
 
     def count(self, full: int, least: int = 10) -> int:
         return max(least, int(full * self.scale))
+
+    def messages(self, size: int) -> int:
+        """So many that a loop takes about a second, whose ever it is."""
+        full = 200_000 if self.contender in ("zmq.green", "zmq.asyncio") else 1_000_000
+        return self.count(min(full, 1_000_000_000 // size), 200)
+
+
+def hwm_for(size: int) -> int:
+    """How many messages a queue holds: without a limit, but where memory would be one."""
+    return 0 if size <= 1000 else max(10, 50_000_000 // size)
 
 
 class Found(NamedTuple):
@@ -92,7 +103,7 @@ def quiet_down() -> None:
             return
 
 
-# ---- what a process costs ----------------------------------------------------------------------------------
+# ---- what a process costs ------------------------------------------------------------------------------
 
 
 def resident_kb() -> int:
@@ -120,7 +131,7 @@ def raise_descriptor_limit(wanted: int = 65_536) -> int:
     return max(soft, wanted)
 
 
-# ---- what is made of what was measured -----------------------------------------------------------------------
+# ---- what is made of what was measured -----------------------------------------------------------------
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -128,9 +139,9 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def gaps_of(began: float, ticks: Sequence[float], ended: float) -> list[tuple[float, float]]:
-    """The times between ticks, each with its beginning, in seconds; what had not ticked at the end, too."""
+    """The times between ticks, each with its beginning, in seconds; also the one that the end cut off."""
     times = [began, *ticks, ended]
-    return [(a - began, b - a) for a, b in zip(times, times[1:], strict=False)]
+    return [(a - began, b - a) for a, b in pairwise(times)]
 
 
 def print_found(found: Found) -> None:

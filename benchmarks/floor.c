@@ -154,16 +154,13 @@ static void echo(void *context, char **args)
 
 /* ---- the measurements ---- */
 
-/* recv COUNT HWM: with a newline on the standard input, receive one message, and time those after it. */
+/* recv COUNT HWM: after a newline on the standard input, receive one message, and time those after it. */
 static void receive(void *context, char **args)
 {
     zmq_msg_t message;
     long count = atol(args[0]);
-    int hwm = atoi(args[1]);
-    void *socket = bound(context, ZMQ_PULL, hwm);
+    void *socket = bound(context, ZMQ_PULL, atoi(args[1]));
     getchar();
-    if (hwm == 0)
-        quiet_down(); /* the queue was filled before */
     zmq_msg_init(&message);
     receive_one(socket, &message);
     double began = now();
@@ -179,9 +176,9 @@ static void send_many(void *context, char **args)
     struct timeval day;
     long count = atol(args[1]);
     size_t size = strtoul(args[2], NULL, 10);
-    int parts = atoi(args[3]), hwm = atoi(args[4]);
+    int parts = atoi(args[3]);
     char *data = calloc(1, size);
-    void *socket = connected(context, ZMQ_PUSH, hwm, args[0]);
+    void *socket = connected(context, ZMQ_PUSH, atoi(args[4]), args[0]);
     need(data != NULL, "calloc");
     send_one(socket, data, size, parts);
     quiet_down();

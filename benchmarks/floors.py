@@ -1,14 +1,18 @@
 """The measurements of C: floor.c's commands, given the other ends that contenders.py gives its own."""
 
-from ends import LARGE, End, Found, Measurement, Task, start
+import time
+
+from ends import LARGE, End, Found, Measurement, Task, hwm_for, start
 
 
-def received(task: Task, count: int, size: int, parts: int, hwm: int) -> dict[str, float]:
+def received(task: Task, count: int, size: int, parts: int, *, filled: bool) -> dict[str, float]:
+    hwm = 0 if filled else hwm_for(size)
     with start(task, "recv", count, hwm) as measured:
         endpoint = measured.line()
         with start(task, "fill", endpoint, count + 1, size, parts, hwm) as filler:
-            if hwm == 0:
+            if filled:
                 filler.finish()
+                time.sleep(0.3)  # libzmq's thread is still reading
             measured.go()
             return {"rate": count / measured.numbers()[0]}
 
@@ -21,22 +25,21 @@ def sent(task: Task, count: int, size: int, parts: int, hwm: int, measured_until
             return numbers + (drain.numbers() if measured_until else [])
 
 
-def recv(task: Task, size: int, parts: int) -> dict[str, float]:
-    return received(task, task.count(300_000), size, parts, 0)
+def recv(task: Task, size: int, parts: int, copy: bool = True) -> dict[str, float]:
+    return received(task, task.messages(size), size, parts, filled=False)
 
 
-def flow(task: Task, size: int, copy: bool) -> dict[str, float]:
-    count = task.count(min(300_000, 1_000_000_000 // size))
-    return received(task, count, size, 1, 10 if size >= LARGE else 1000)
+def recv_filled(task: Task, size: int) -> dict[str, float]:
+    return received(task, task.messages(size), size, 1, filled=True)
 
 
 def send(task: Task, size: int, parts: int) -> dict[str, float]:
-    count = task.count(300_000)
+    count = task.messages(size)
     return {"rate": count / sent(task, count, size, parts, 0, 0)[0]}
 
 
 def large_send(task: Task) -> dict[str, float]:
-    count = task.count(1000)
+    count = task.messages(LARGE)
     _, began, ended = sent(task, count, LARGE, 1, 10, count + 1)
     return {"rate": count / (ended - began)}
 
@@ -57,7 +60,7 @@ def roundtrip(task: Task, size: int) -> dict[str, float]:
 
 
 MEASUREMENTS: dict[str, Measurement] = {
-    one.__name__: one for one in (recv, flow, send, large_send, recv_many, send_many, roundtrip)
+    one.__name__: one for one in (recv, recv_filled, send, large_send, recv_many, send_many, roundtrip)
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
-from ends import LARGE, Found, Measurement, Task, as_found, gaps_of, percentile, quiet_down, start
+from ends import LARGE, Found, Measurement, Task, as_found, gaps_of, hwm_for, percentile, quiet_down, start
 
 VERSION = f"{zmq.__version__}, libzmq {zmq.zmq_version()}"
 
@@ -41,27 +41,18 @@ async def loop_of(call: Callable[[], Awaitable[Any]], count: int) -> float:
     return count / (time.perf_counter() - began)
 
 
-async def recv(run: Run, size: int, parts: int) -> dict[str, float]:
-    count = run.task.count(100_000)
-    sock, endpoint = run.bound(zmq.PULL)
-    with start(run.task, "fill", endpoint, count + 1, size, parts, 0) as filler:
-        filler.finish()
-    quiet_down()
-    await sock.recv_multipart()
-    return {"rate": await loop_of(sock.recv if parts == 1 else sock.recv_multipart, count)}
-
-
-async def flow(run: Run, size: int, copy: bool) -> dict[str, float]:
-    count = run.task.count(min(100_000, 1_000_000_000 // size))
-    hwm = 10 if size >= LARGE else 1000
+async def recv(run: Run, size: int, parts: int, copy: bool = True) -> dict[str, float]:
+    count, hwm = run.task.messages(size), hwm_for(size)
     sock, endpoint = run.bound(zmq.PULL, hwm)
-    with start(run.task, "fill", endpoint, count + 1, size, 1, hwm):
-        await sock.recv()
-        return {"rate": await loop_of(lambda: sock.recv(copy=bool(copy)), count)}
+    with start(run.task, "fill", endpoint, count + 1, size, parts, hwm):
+        await sock.recv_multipart()
+        if not copy:
+            return {"rate": await loop_of(lambda: sock.recv(copy=False), count)}
+        return {"rate": await loop_of(sock.recv if parts == 1 else sock.recv_multipart, count)}
 
 
 async def send(run: Run, size: int, parts: int) -> dict[str, float]:
-    count = run.task.count(100_000)
+    count = run.task.messages(size)
     with start(run.task, "drain", 0, 0) as drain:
         sock = run.connected(zmq.PUSH, drain.line())
         part = b"x" * size
@@ -73,7 +64,7 @@ async def send(run: Run, size: int, parts: int) -> dict[str, float]:
 
 
 async def large_send(run: Run) -> dict[str, float]:
-    count = run.task.count(1000)
+    count = run.task.messages(LARGE)
     with start(run.task, "drain", count + 1, 10) as drain:
         sock = run.connected(zmq.PUSH, drain.line(), 10)
         message = b"x" * LARGE
@@ -146,7 +137,7 @@ async def ticker(run: Run) -> Found:
 
 
 MEASUREMENTS: dict[str, Measurement] = {
-    one.__name__: one for one in (recv, flow, send, large_send, roundtrip, requests, ticker)
+    one.__name__: one for one in (recv, send, large_send, roundtrip, requests, ticker)
 }
 
 
