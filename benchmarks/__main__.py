@@ -3,7 +3,7 @@
     python -m benchmarks                       # all, about a quarter of an hour; or: make bench
     python -m benchmarks recv send             # these only
     python -m benchmarks --quick               # a first impression, within a minute
-    python -m benchmarks --plots docs/plots    # the plots, too
+    python -m benchmarks --plots docs/plots    # and the plots: half an hour
 
 Each figure is the median of several runs. Each run is a process of its own, and the contenders take
 turns, so that whatever else the machine does meanwhile disturbs all of them alike: the ratios mean
@@ -40,6 +40,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, metavar="X", help="the length of each run (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", default=runs.BUILT / "figures.json")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write plots (SVG) there; needs matplotlib")
+    parser.add_argument(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: table and plots of what --json has written",
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     args = parser.parse_args()
     if unknown := set(args.names) - set(NAMES):
@@ -79,8 +85,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def main() -> int:
-    args = arguments()
+def measured(args: argparse.Namespace) -> tuple[runs.Series, dict[str, str]]:
+    """What was found, and where and how."""
     ends_at = time.monotonic() + runs.QUICK_END if args.quick else None
     about = machine()
     floor = ""
@@ -90,21 +96,25 @@ def main() -> int:
         print(f"benchmarks: {error}\n", file=sys.stderr)
     found = runs.series(chosen(args), args.rounds, args.scale, floor, ends_at)
     about |= found.versions
-
-    print("; ".join(f"{what}: {value}" for what, value in about.items()))
-    ends = "C" if floor else "plain pyzmq"
-    print(f"medians of {args.rounds} interleaved runs; tcp on the loopback; other ends: {ends}\n")
-    print(tables.as_markdown(found.figures) if args.markdown else tables.for_terminal(found.figures))
+    about["runs"] = f"medians of {args.rounds}, interleaved, length {args.scale:g}; tcp on the loopback"
+    about["other ends"] = "C" if floor else "plain pyzmq"
     args.json.parent.mkdir(parents=True, exist_ok=True)
-    everything = {
-        "machine": about,
-        "rounds": args.rounds,
-        "scale": args.scale,
-        "figures": found.figures,
-        "gaps": found.gaps,
-    }
+    everything = {"about": about, "figures": found.figures, "gaps": found.gaps}
     args.json.write_text(json.dumps(everything) + "\n")
-    print(f"\nevery run: {args.json}")
+    return found, about
+
+
+def measured_before(file: Path) -> tuple[runs.Series, dict[str, str]]:
+    everything = json.loads(file.read_text())
+    return runs.Series(everything["figures"], {}, everything["gaps"], [], 0), everything["about"]
+
+
+def main() -> int:
+    args = arguments()
+    found, about = measured_before(args.again) if args.again else measured(args)
+    print("; ".join(f"{what}: {value}" for what, value in about.items()) + "\n")
+    print(tables.as_markdown(found.figures) if args.markdown else tables.for_terminal(found.figures))
+    print(f"\nevery run: {args.again or args.json}")
     if args.plots:
         from .plots import write  # matplotlib takes a second, and most runs need none
 

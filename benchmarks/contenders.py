@@ -185,7 +185,7 @@ def roundtrip(run: Run, size: int) -> dict[str, float]:
 
 def requests(run: Run, greenlets: int) -> dict[str, float]:
     """So many greenlets do that, each with a REQ socket of its own."""
-    each = max(3, run.task.count(min(30_000, 10_000 * greenlets)) // greenlets)
+    each = run.task.requests_each(greenlets)
     message = b"x" * 100
     run.context.set(run.zmq.MAX_SOCKETS, greenlets + 100)
     with start(run.task, "echo") as echo:

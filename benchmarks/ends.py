@@ -36,6 +36,11 @@ class Task(NamedTuple):
         full = 200_000 if self.contender in ("zmq.green", "zmq.asyncio") else 1_000_000
         return self.count(min(full, 1_000_000_000 // size), 200)
 
+    def requests_each(self, askers: int) -> int:
+        """30,000 in all; one asker alone fewer, and many no less than what hides their beginning."""
+        full = max(min(30_000, 10_000 * askers), 20 * askers)
+        return max(3, self.count(full) // askers)
+
 
 def hwm_for(size: int) -> int:
     """How many messages a queue holds: without a limit, but where memory would be one."""

@@ -56,15 +56,20 @@ def build_floor() -> str:
             built = Path(folder) / "floor"
             _output([os.environ.get("CC", "cc"), "-O2", "-o", str(built), str(source), *flags.split()])
             built.rename(program)
-    except (OSError, subprocess.CalledProcessError) as error:
+    except NoFloorError:
         program.unlink(missing_ok=True)
-        reason = getattr(error, "stderr", "").strip().splitlines() or [str(error)]
-        raise NoFloorError(NO_FLOOR.format(reason[0])) from None
+        raise
     return str(program)
 
 
 def _output(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        reason = f"there is no {command[0]}"
+    except subprocess.CalledProcessError as error:
+        reason = f"{command[0]} says: {(error.stderr.strip() or str(error)).splitlines()[0]}"
+    raise NoFloorError(NO_FLOOR.format(reason))
 
 
 def run(measure: Measure, contender: str, scale: float, floor: str, longest: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ def _verdict(value: float, row: Row, against: str) -> str:
         return text
     bound = row.asked[against]
     good = value >= bound if row.more_is_better else value <= bound
-    return f"{text} ({'≥' if row.more_is_better else '≤'} {bound:g}{'' if good else ' !'})"
+    return f"{text} ({'≥' if row.more_is_better else '≤'} {bound:g}{'' if good else ', missed'})"
 
 
 def _lines(figures: Figures) -> list[tuple[Cells, Cells]]:
@@ -58,7 +58,7 @@ def for_terminal(figures: Figures) -> str:
     ratios += [[what[0], *ratio] for what, ratio in lines if any(ratio)]
     return (
         f"{_aligned(medians)}\n\n"
-        "gzmqhelper's figure divided by theirs; in brackets what is asked, and ! where it falls short\n\n"
+        "gzmqhelper's figure divided by theirs; in brackets what is asked, and where it is missed\n\n"
         f"{_aligned(ratios)}"
     )
 

@@ -91,7 +91,7 @@ async def roundtrip(run: Run, size: int) -> dict[str, float]:
 
 
 async def requests(run: Run, tasks: int) -> dict[str, float]:
-    each = max(3, run.task.count(min(30_000, 10_000 * tasks)) // tasks)
+    each = run.task.requests_each(tasks)
     message = b"x" * 100
     run.context.set(zmq.MAX_SOCKETS, tasks + 100)
     with start(run.task, "echo") as echo:
