@@ -87,7 +87,7 @@ def loop_of(call: Callable[[], Any], count: int) -> float:
 
 def recv(run: Run, size: int, parts: int, copy: bool = True) -> dict[str, float]:
     """A loop while another process sends as fast as it can."""
-    count, hwm = run.task.messages(size), hwm_for(size)
+    count, hwm = run.task.messages(size, parts), hwm_for(size)
     sock, endpoint = run.bound("PULL", hwm)
     with start(run.task, "fill", endpoint, count + 1, size, parts, hwm):
         sock.recv_multipart()
@@ -109,7 +109,7 @@ def recv_filled(run: Run, size: int) -> dict[str, float]:
 
 def send(run: Run, size: int, parts: int) -> dict[str, float]:
     """A loop without a limit to the queue, which libzmq empties meanwhile."""
-    count = run.task.messages(size)
+    count = run.task.messages(size, parts)
     with start(run.task, "drain", 0, 0) as drain:
         sock = run.connected("PUSH", drain.line())
         part = b"x" * size
@@ -246,9 +246,10 @@ def short(run: Run) -> dict[str, float]:
 
 
 def shared_rate(run: Run, greenlets: int) -> float:
-    sock, endpoint = run.bound("PULL", 1000)
+    # With a limit, as it never ends.
+    sock, endpoint = run.bound("PULL", 10_000)
     received = [0] * greenlets
-    with start(run.task, "fill", endpoint, 0, 100, 1, 1000):
+    with start(run.task, "fill", endpoint, 0, 100, 1, 10_000):
         sock.recv()
 
         def work(index: int) -> None:

@@ -31,10 +31,10 @@ class Task(NamedTuple):
     def count(self, full: int, least: int = 10) -> int:
         return max(least, int(full * self.scale))
 
-    def messages(self, size: int) -> int:
+    def messages(self, size: int, parts: int = 1) -> int:
         """So many that a loop takes about a second, whose ever it is."""
-        full = 200_000 if self.contender in ("zmq.green", "zmq.asyncio") else 1_000_000
-        return self.count(min(full, 1_000_000_000 // size), 200)
+        full = {"zmq.green": 150_000, "zmq.asyncio": 60_000}.get(self.contender, 1_000_000)
+        return self.count(min(full // parts, 1_000_000_000 // size), 200)
 
     def requests_each(self, askers: int) -> int:
         """30,000 in all; one asker alone fewer, and many no less than what hides their beginning."""

@@ -26,7 +26,7 @@ def sent(task: Task, count: int, size: int, parts: int, hwm: int, measured_until
 
 
 def recv(task: Task, size: int, parts: int, copy: bool = True) -> dict[str, float]:
-    return received(task, task.messages(size), size, parts, filled=False)
+    return received(task, task.messages(size, parts), size, parts, filled=False)
 
 
 def recv_filled(task: Task, size: int) -> dict[str, float]:
@@ -34,7 +34,7 @@ def recv_filled(task: Task, size: int) -> dict[str, float]:
 
 
 def send(task: Task, size: int, parts: int) -> dict[str, float]:
-    count = task.messages(size)
+    count = task.messages(size, parts)
     return {"rate": count / sent(task, count, size, parts, 0, 0)[0]}
 
 

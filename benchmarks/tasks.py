@@ -42,7 +42,7 @@ async def loop_of(call: Callable[[], Awaitable[Any]], count: int) -> float:
 
 
 async def recv(run: Run, size: int, parts: int, copy: bool = True) -> dict[str, float]:
-    count, hwm = run.task.messages(size), hwm_for(size)
+    count, hwm = run.task.messages(size, parts), hwm_for(size)
     sock, endpoint = run.bound(zmq.PULL, hwm)
     with start(run.task, "fill", endpoint, count + 1, size, parts, hwm):
         await sock.recv_multipart()
@@ -52,7 +52,7 @@ async def recv(run: Run, size: int, parts: int, copy: bool = True) -> dict[str, 
 
 
 async def send(run: Run, size: int, parts: int) -> dict[str, float]:
-    count = run.task.messages(size)
+    count = run.task.messages(size, parts)
     with start(run.task, "drain", 0, 0) as drain:
         sock = run.connected(zmq.PUSH, drain.line())
         part = b"x" * size

@@ -11,13 +11,16 @@ import pytest
 pytest.importorskip("zmq", reason="the benchmarks compare with pyzmq, which is not installed")
 pytest.importorskip("tqdm", reason="the progress bar of the benchmarks needs tqdm, which is not installed")
 
+# Each starts a dozen processes, which takes a while where others want the processors too.
+pytestmark = pytest.mark.timeout(200)
+
 ROOT = Path(__file__).parent.parent
 
 
 def benchmarks(*args):
     # As CONTRIBUTING.md says it, from the root; the contenders import the installed package all the same.
     command = [sys.executable, "-m", "benchmarks", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=50)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=180)
 
 
 def test_they_print_a_table_and_write_every_run(tmp_path):
@@ -47,7 +50,7 @@ def test_without_a_compiler_they_say_so_and_go_on(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
     monkeypatch.setenv("CC", "no-such-compiler")
     command = [sys.executable, "-m", "benchmarks", "roundtrip", "--rounds", "1", "--scale", "0.001"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=50)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=180)
     assert done.returncode == 0, done.stderr
     assert "no C to compare with, as there is no no-such-compiler" in done.stderr
     assert "other ends: plain pyzmq" in done.stdout
