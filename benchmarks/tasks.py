@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
-from ends import LARGE, Found, Measurement, Task, as_found, gaps_of, hwm_for, percentile, quiet_down, start
+from ends import LARGE, Found, Task, as_found, gaps_of, hwm_for, percentile, quiet_down, start
 
 VERSION = f"{zmq.__version__}, libzmq {zmq.zmq_version()}"
 
@@ -136,13 +136,13 @@ async def ticker(run: Run) -> Found:
     return Found({"worst": worst, "rate": received / (ended - began)}, VERSION, gaps)
 
 
-MEASUREMENTS: dict[str, Measurement] = {
+MEASUREMENTS: dict[str, Callable[..., Awaitable[Any]]] = {
     one.__name__: one for one in (recv, send, large_send, roundtrip, requests, ticker)
 }
 
 
 def measure(task: Task, name: str) -> Found:
     async def run_it() -> Any:
-        return await MEASUREMENTS[name](Run(task), *task.arguments)  # type: ignore[misc]
+        return await MEASUREMENTS[name](Run(task), *task.arguments)
 
     return as_found(asyncio.run(run_it()), VERSION)
