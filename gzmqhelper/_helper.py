@@ -95,11 +95,12 @@ class Helper:
     and to give it back earlier. Belongs to the greenlet that made it; another may not use it.
     """
 
+    _companion: Any = None  # also where Ctrl-C has cut __init__ short
+
     def __init__(self) -> None:
         self._greenlet = ref(getcurrent())
         self._turns = turns_here()  # it never changes its thread
         self._thread = _thread_number()
-        self._companion: Any = None
         self._busy = False
         self._nesting = 0
         # By socket, of messages that this greenlet receives and sends part by part: the parts that
