@@ -13,9 +13,16 @@
 
 #include "watch.h"
 
-/* At-once receives by one greenlet while others wait or were granted and have not run.  With the one
- * that it was granted itself that makes three times the least share, and no more. */
+/* At-once receives by one greenlet while others wait or were granted and have not run: two, which
+ * with the one that it was granted itself make three times the least share; and, as the backlog goes
+ * on, half of what each has had on average, which keeps within that too and wakes them less often. */
 #define A_FEW 2
+
+static int a_few(const gzh_socket *s)
+{
+    long average = s->crowd / (s->receivers.count + s->granted + 1);
+    return average > 2 * A_FEW ? (int)(average / 2) : A_FEW;
+}
 
 /* A slice that is long against the coarse clock's tick is measured by that: a seventh of the cost
  * of the exact one, which was a twentieth of a receive. */
@@ -260,7 +267,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     bool ahead = s->receivers.head || s->granted > 0;
     if (!ahead)
         s->taken = 0;
-    if (s->receivers.head || (ahead && !nonblock && s->taken++ >= A_FEW)) {
+    if (s->receivers.head || (ahead && !nonblock && s->taken++ >= a_few(s))) {
         rc = nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
     } else {
         gzh_message_init(&m);
@@ -268,6 +275,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
         if (rc == 0)
             atomic_store_explicit(&s->asked, false, memory_order_relaxed);
         dry = rc == -EAGAIN;
+        s->crowd = dry ? 0 : s->crowd + ahead;
         if (dry && !nonblock)
             rc = r ? gzh_enqueue(s, r) : GZH_WAIT;
         bool alone = !kept && !ahead && !r && !s->pollers.head;

@@ -28,7 +28,7 @@
  * when it is. */
 enum { RECEIVE, SEND, POLL, CALL, HOLD };
 
-typedef struct { gzh_request *head, *tail; } queue;
+typedef struct { gzh_request *head, *tail; int count; } queue;
 
 struct gzh_socket {
     pthread_mutex_t mutex;
@@ -58,6 +58,7 @@ struct gzh_socket {
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
     int ready, granted, taken;
+    long crowd; /* messages received while several wanted them, since there was none last */
 };
 
 /* Where not said otherwise, the mutex is held on entry and on exit. */

@@ -38,6 +38,7 @@ void gzh_append(queue *q, gzh_request *r)
     else
         q->head = r;
     q->tail = r;
+    q->count++;
 }
 
 void gzh_unlink(queue *q, gzh_request *r)
@@ -50,6 +51,7 @@ void gzh_unlink(queue *q, gzh_request *r)
         r->next->prev = r->prev;
     else
         q->tail = r->prev;
+    q->count--;
 }
 
 void gzh_append_ready(gzh_socket *s, gzh_message *m)
@@ -145,9 +147,11 @@ bool gzh_serve_receivers(gzh_socket *s)
         if (!error) {
             gzh_append_ready(s, kept);
             gzh_grant_ready(s);
-        } else if (error == EAGAIN)
+            s->crowd++;
+        } else if (error == EAGAIN) {
+            s->crowd = 0;
             return false;
-        else if (s->receivers.head) { /* EFSM is this caller's error; ETERM comes to each in turn */
+        } else if (s->receivers.head) { /* EFSM is this caller's error; ETERM comes to each in turn */
             gzh_request *r = s->receivers.head;
             gzh_unlink(&s->receivers, r);
             gzh_grant(r, -error);

@@ -297,6 +297,30 @@ def test_a_greedy_receiver_leaves_the_waiting_ones_their_share(sockets, quick_ti
     assert max(shares) <= 3 * min(shares), shares
 
 
+@pytest.mark.parametrize("count", [10, 100])
+def test_many_that_waited_for_a_long_burst_share_it_and_are_not_woken_for_every_third_message(
+    sockets, quick_ticker, count
+):
+    pull, push = pair(sockets)
+    shares = [0] * count
+    order = []
+
+    def receive(who):
+        while True:
+            pull.recv()
+            shares[who] += 1
+            if order[-1:] != [who]:
+                order.append(who)
+
+    with greenlets(*[lambda who=who: receive(who) for who in range(count)]):
+        turns(2)
+        total = 200 * count
+        push.send_many([b"x"] * total)
+        assert wait_until(lambda: sum(shares) == total)
+    assert max(shares) <= 3 * min(shares), shares
+    assert len(order) < total / 4
+
+
 def test_one_that_asks_with_noblock_all_the_time_does_not_starve_those_who_wait(sockets, quick_ticker):
     pull, push = pair(sockets)
     shares = [0, 0, 0]
