@@ -242,7 +242,8 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     gzh_message m, *kept = NULL, *odd = NULL;
     gzh_request *r = NULL;
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
-    int rc = gzh_enter(s, companion, nonblock);
+    /* Of those that take turns, the sends look at the slice. */
+    int rc = gzh_enter(s, companion, nonblock || is_lock_step(s));
     if (rc)
         return rc;
     slot->several = 0;

@@ -410,9 +410,10 @@ class _Turns:
             self._io.start(self._go_on)
         try:
             waiter.get()
-        finally:
-            if waiter in self._line:
+        except BaseException:
+            if waiter in self._line:  # not where all goes well: the line may be long
                 self._line.remove(waiter)
+            raise
 
     def _go_on(self) -> None:
         """In the hub, which has looked: each in the line by turns, until the time is used up."""
