@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +108,8 @@ def test_two_subscribers_receive_what_the_broadcast_server_sends():
         listen = ("subscriber.py", "--endpoint", endpoint_of(server), "--count", 3)
         with started(*listen) as one, started(*listen) as other:
             ends = [one.end(), other.end()]
-        _, sent, _ = server.ctrl_c()
+        server.process.terminate()
+        _, sent, _ = server.end()
     numbers = re.findall(r"^broadcast \d+: (\d+)$", sent, re.M)
     for status, out, err in ends:
         assert (status, err) == (0, "")
@@ -179,6 +181,13 @@ def test_every_example_is_tried_here():
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(RUNNING)
 
 
+hears_ctrl_c = pytest.mark.skipif(
+    "libuv" in type(gevent.get_hub().loop).__module__,
+    reason="on libuv, gevent prints and forgets a Ctrl-C that comes while one of its own callbacks runs",
+)
+
+
+@hears_ctrl_c
 @pytest.mark.parametrize("name", RUNNING)
 def test_ctrl_c_ends_it_quietly(name):
     with started(name, *RUNNING[name], head=("-c", HEEDS_CTRL_C)) as example:
@@ -188,6 +197,7 @@ def test_ctrl_c_ends_it_quietly(name):
     assert out.endswith("ended by Ctrl-C\n")
 
 
+@hears_ctrl_c
 def test_ctrl_c_ends_the_web_app_quietly_while_requests_are_answered():
     with started("web_app.py", "--port", 0, head=("-c", HEEDS_CTRL_C)) as example:
         port = int(re.search(r":(\d+);", example.line()).group(1))
