@@ -297,6 +297,9 @@ def test_without_descriptors_it_says_which_limit_and_works_when_there_are_some_a
         ctx.destroy(0)
         """
     )
-    # Its own set and the pipe that gets it out: one descriptor each.
+    # The pipe that gets it out, and its own set: one descriptor each, but for a set of poll(2)'s, which has none.
     failed = "Too many open files True"
-    assert result.stdout.splitlines() == [f"0 {failed}", f"1 {failed}", "2 ran", "b'x'"]
+    none, one, *rest = result.stdout.splitlines()
+    assert none == f"0 {failed}"
+    assert one in (f"1 {failed}", "1 ran")
+    assert rest == ["2 ran", "b'x'"]
