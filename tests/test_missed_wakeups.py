@@ -5,6 +5,7 @@ something arrive, does other things with the socket at the same time, then stops
 but the wake-up itself may end the wait.
 """
 
+import os
 import random
 import signal
 import sys
@@ -239,6 +240,10 @@ def test_readers_and_writers_at_the_high_water_mark_of_one_dealer_are_all_woken(
     assert list(back.values()) == [list(range(ROUNDS))] * 2
 
 
+@pytest.mark.skipif(
+    "GZMQ_TEST_POLL" in os.environ,
+    reason="there EAGAIN comes with POLLOUT, and poll(2) does not see a signal consumed: csrc/watch.c",
+)
 def test_a_router_that_must_deliver_wakes_its_reader_and_its_sender(sockets, ticker):
     """At the high-water mark it says POLLOUT, and refuses."""
     router = sockets(zmq.ROUTER, router_mandatory=1, **NARROW)

@@ -297,7 +297,7 @@ def test_without_descriptors_it_says_which_limit_and_works_when_there_are_some_a
         ctx.destroy(0)
         """
     )
-    # The pipe that gets it out, and its own set: one descriptor each, but for a set of poll(2)'s, which has none.
+    # The pipe that gets it out, and its own set: one descriptor each; a set of poll(2)'s has none.
     failed = "Too many open files True"
     none, one, *rest = result.stdout.splitlines()
     assert none == f"0 {failed}"
