@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/time.h>
 #include <time.h>
 #include <zmq.h>
@@ -219,6 +220,51 @@ static void roundtrip(void *context, char **args)
     printf("%.3f %.3f\n", took[count / 2] * 1e6, took[count * 99 / 100] * 1e6);
 }
 
+/* requests ENDPOINT SOCKETS EACH SIZE: one thread asks on so many REQ sockets at once, as often on each.
+ * Prints seconds, and those of the processor, libzmq's thread included. */
+static void requests(void *context, char **args)
+{
+    struct epoll_event events[64];
+    zmq_msg_t message;
+    int count = atoi(args[1]), set = epoll_create1(0);
+    long each = atol(args[2]), left = 0;
+    size_t size = strtoul(args[3], NULL, 10);
+    char *data = calloc(1, size);
+    void **socket = calloc((size_t)count, sizeof *socket);
+    long *asked = calloc((size_t)count, sizeof *asked);
+    need(set != -1 && data && socket && asked, "epoll_create1 or calloc");
+    need(zmq_ctx_set(context, ZMQ_MAX_SOCKETS, count + 10) == 0, "ZMQ_MAX_SOCKETS");
+    zmq_msg_init(&message);
+    for (int i = 0; i < count; i++) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)i};
+        int fd;
+        size_t fd_size = sizeof fd;
+        socket[i] = connected(context, ZMQ_REQ, 0, args[0]);
+        need(zmq_getsockopt(socket[i], ZMQ_FD, &fd, &fd_size) == 0, "ZMQ_FD");
+        need(epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) == 0, "epoll_ctl");
+        for (int warm = 0; warm < 2; warm++) { /* the connection */
+            send_one(socket[i], data, size, 1);
+            receive_one(socket[i], &message);
+        }
+    }
+    double began = now(), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    for (int i = 0; i < count; i++, left += each)
+        send_one(socket[i], data, size, 1);
+    while (left > 0) {
+        int ready = epoll_wait(set, events, 64, -1);
+        need(ready > 0, "epoll_wait");
+        for (int e = 0; e < ready; e++) {
+            unsigned i = events[e].data.u32;
+            if (zmq_msg_recv(&message, socket[i], ZMQ_DONTWAIT) == -1)
+                continue; /* other news; an answer would be news again */
+            left--;
+            if (++asked[i] < each)
+                send_one(socket[i], data, size, 1);
+        }
+    }
+    printf("%.9f %.9f\n", now() - began, seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+}
+
 static void version(void *context, char **args)
 {
     int major, minor, patch;
@@ -234,7 +280,7 @@ static const struct {
     void (*run)(void *context, char **args);
 } commands[] = {
     {"fill", 5, fill}, {"drain", 2, drain},    {"echo", 0, echo},           {"recv", 2, receive},
-    {"send", 5, send_many}, {"roundtrip", 3, roundtrip}, {"version", 0, version},
+    {"send", 5, send_many}, {"roundtrip", 3, roundtrip}, {"requests", 4, requests}, {"version", 0, version},
 };
 
 int main(int argc, char **argv)

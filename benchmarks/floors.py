@@ -59,8 +59,18 @@ def roundtrip(task: Task, size: int) -> dict[str, float]:
             return {"p50": p50, "p99": p99}
 
 
+def requests(task: Task, sockets: int) -> dict[str, float]:
+    """One thread, which waits for all of them with epoll."""
+    each = task.requests_each(sockets)
+    with start(task, "echo") as echo:
+        with start(task, "requests", echo.line(), sockets, each, 100) as measured:
+            seconds, cpu = measured.numbers()
+            return {"rate": sockets * each / seconds, "cpu": cpu / (sockets * each) * 1e6}
+
+
 MEASUREMENTS: dict[str, Measurement] = {
-    one.__name__: one for one in (recv, recv_filled, send, large_send, recv_many, send_many, roundtrip)
+    one.__name__: one
+    for one in (recv, recv_filled, send, large_send, recv_many, send_many, roundtrip, requests)
 }
 
 

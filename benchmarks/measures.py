@@ -42,7 +42,7 @@ def _requests(greenlets: int, rate: float, cpu: float) -> Measure:
         Row("rate", f"{greenlets:,} REQ greenlets: requests/s", {GREEN: rate}),
         Row("cpu", "    CPU of the asking process per request, us", {GREEN: cpu}, False, 1),
     )
-    return Measure(f"requests-{greenlets}", "requests", (greenlets,), (OURS, GREEN, ASYNCIO), rows)
+    return Measure(f"requests-{greenlets}", "requests", (greenlets,), (OURS, GREEN, ASYNCIO, C), rows)
 
 
 _ROUND_TRIP: Final = {GREEN: 0.8, PLAIN: 1.2, C: 1.4}
@@ -158,7 +158,7 @@ def sweep(name: str, quick: bool) -> list[Measure]:
     step = 2 if quick else 1
     if name == "sizes":
         return [Measure(f"{name}:{size}", "recv", (size, 1), CONTENDERS, ()) for size in SIZES[::step]]
-    whom = (OURS, GREEN, ASYNCIO)
+    whom = (OURS, GREEN, ASYNCIO, C)
     return [Measure(f"{name}:{many}", "requests", (many,), whom, ()) for many in GREENLETS[::step]]
 
 
