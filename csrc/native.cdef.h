@@ -29,6 +29,9 @@ static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
 extern unsigned gzh_generation;
 
+/* _buffers.py has it: Python's `getbufferproc`. */
+extern "Python" int gzh_get_buffer(void *instance, void *view, int flags);
+
 /* platform.h */
 int gzh_signal_writes(int number, int fd);
 

@@ -6,6 +6,7 @@ The map of the package; each line may import those above it:
 
     constants, errors    the names of ZeroMQ's numbers; the exceptions, one errno table
     error                errors, by pyzmq's name
+    _original            the standard library as it was before gevent patched it
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
     _helper              the narrow waist: the only module that waits
     _options             the option table

@@ -6,7 +6,6 @@ on what an attribute is that is no option.
 
 from __future__ import annotations
 
-import inspect
 from functools import cache
 from typing import Any
 
@@ -33,4 +32,4 @@ class OptionAttributes:
 
 @cache
 def _declared(cls: type) -> frozenset[str]:
-    return frozenset(name for base in cls.__mro__ for name in inspect.get_annotations(base))
+    return frozenset(name for base in cls.__mro__ for name in getattr(base, "__annotations__", ()))

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
 from warnings import warn
 from weakref import WeakSet, WeakValueDictionary
 
-from gevent.monkey import get_original
-
 from . import _options, errors
 from ._arguments import address_of, integer
 from ._attributes import OptionAttributes
 from ._endpoints import OfASocket
 from ._helper import FORKED, check, wait
 from ._native import ffi, lib
+from ._original import original
 from ._socket import Socket
 from .constants import LINGER, ContextOption, Errno, SocketType
 
@@ -59,7 +58,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
     """
 
     _instance: ClassVar[Any] = None
-    _instance_lock: ClassVar[Any] = get_original("_thread", "allocate_lock")()
+    _instance_lock: ClassVar[Any] = original("_thread", "allocate_lock")()
     _socket_class: type[_Socket_co] = cast("type[_Socket_co]", Socket)
     _shadow_obj: Any = None
     _repr_cls = "zmq.Context"

@@ -28,14 +28,14 @@ import gevent.local
 from gevent import Timeout, get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
-from gevent.monkey import get_original
 from gevent.socket import wait_read
 
 from . import errors
 from ._native import ffi, lib
+from ._original import original
 from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
-_thread_number = get_original("_thread", "get_ident")
+_thread_number = original("_thread", "get_ident")
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
@@ -83,7 +83,7 @@ _READ: Final = 1
 _WRITE: Final = 2
 _PRI: Final = 2
 try:
-    _epoll: Any = get_original("select", "epoll")
+    _epoll: Any = original("select", "epoll")
 except AttributeError:
     _epoll = None
 
@@ -425,7 +425,7 @@ class _Turns:
 
 
 # An OS thread's own, patched or not.
-_thread = get_original("_thread", "_local")()
+_thread = original("_thread", "_local")()
 
 
 def turns_here() -> _Turns:

@@ -16,30 +16,27 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
-
-from gevent.monkey import get_original
+from typing import Any, Final, NamedTuple
 
 from . import _options, errors
 from ._context import Context
 from ._helper import helpers, wait
 from ._native import ffi, lib
+from ._original import original
 from ._socket import Socket
 from .constants import LAST_ENDPOINT, SocketType
 
 __all__ = ["Report", "Waiting", "report", "report_on_signal"]
 
-_thread_number = get_original("_thread", "get_ident")
+_thread_number = original("_thread", "get_ident")
 _PACKAGE: Final = __name__.partition(".")[0]
 _FOLDER: Final = os.path.join(os.path.dirname(__file__), "")
 _GREENLETS: Final = 100  # so many are printed
 _PLACES: Final = 5  # and so many of each
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A place in a program."""
 
     file: str
@@ -54,8 +51,7 @@ class Place:
         return self.file.startswith(_FOLDER)
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A greenlet that waits in this library.
 
     greenlet: its name. call: what it called, as "Socket.recv". sockets: for what, each with its type
@@ -97,8 +93,7 @@ class Waiting:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Who waits in this library; `str` makes it a text for people.
 
     waiting: the greenlets, who has waited longest first. on_watch: the number of the companion that
@@ -278,8 +273,8 @@ def _endpoint(socket: Socket) -> str:
 
 # ---- on a signal -------------------------------------------------------------------------------------
 
-_start_thread = get_original("_thread", "start_new_thread")
-_new_lock = get_original("_thread", "allocate_lock")
+_start_thread = original("_thread", "start_new_thread")
+_new_lock = original("_thread", "allocate_lock")
 _lock = _new_lock()
 _signals: Final[set[int]] = set()
 _pipe: tuple[int, int] | None = None

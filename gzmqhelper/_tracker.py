@@ -7,10 +7,10 @@ done, which `_let_go` asks. Nothing here waits but `MessageTracker.wait`.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import itertools
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
@@ -41,6 +41,9 @@ def _keep_for_ever() -> None:
     # libzmq's threads go on reading while Python takes itself apart: what they may still read gets
     # a reference that nobody ever drops.
     _let_go()
+    if not _pins:
+        return
+    ctypes: Any = import_module("ctypes")  # which takes as long as a tenth of this package
     for held in _pins.values():
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 

@@ -425,6 +425,11 @@ def test_a_random_port_is_free_and_told(sockets):
     assert pull.recv(timeout=5) == b"x"
 
 
+def test_a_range_without_a_port_is_refused(sockets):
+    with pytest.raises(ValueError, match=r"bind_to_random_port: no port is in \[30000, 30000\)"):
+        sockets(zmq.PULL).bind_to_random_port("tcp://127.0.0.1", min_port=30_000, max_port=30_000)
+
+
 def test_a_random_port_lies_in_the_range_given(sockets):
     ports = [
         sockets(zmq.PULL).bind_to_random_port("tcp://127.0.0.1", min_port=30_000, max_port=30_100)

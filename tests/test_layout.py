@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import pytest
+from support import run
 
 import gzmqhelper as zmq
 
@@ -106,6 +107,18 @@ def test_no_module_imports_inside_a_function(path):
         if isinstance(node, (ast.Import, ast.ImportFrom))
     ]
     assert inside == []
+
+
+def test_to_import_the_package_brings_no_module_that_few_need():
+    """Each of these would take longer than a tenth of all that is imported."""
+    seldom_needed = {"ctypes", "dataclasses", "gevent.monkey", "inspect", "logging", "random"}
+    program = (
+        "import gevent.socket, sys; before = set(sys.modules); import gzmqhelper; "
+        "print(*(set(sys.modules) - before))"
+    )
+    brought = set(run(program).stdout.split())
+    assert "gzmqhelper._socket" in brought
+    assert brought & seldom_needed == set()
 
 
 def names_in(path):

@@ -257,7 +257,7 @@ def test_a_thread_that_is_busy_is_reported_with_what_it_does(sockets, ticker):
         gevent.sleep(0.02)
 
     time_of_the_standard_library = type(sys)("sleeper")
-    time_of_the_standard_library.sleep = _helper.get_original("time", "sleep")
+    time_of_the_standard_library.sleep = _helper.original("time", "sleep")
     thread = OsThread(elsewhere)
     assert wait_until(lambda: zmq.report().running)
     ((number, place),) = zmq.report().running.items()

@@ -9,14 +9,14 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.monkey import get_original
 
 from .. import errors
 from .._context import Context
+from .._original import original
 from ..constants import Errno
 from .base import Authenticator
 
-_thread_number = get_original("_thread", "get_ident")
+_thread_number = original("_thread", "get_ident")
 
 __all__ = ["GreenAuthenticator"]
 

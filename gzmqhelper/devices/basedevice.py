@@ -12,11 +12,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from gevent.monkey import get_original
-
 from .. import errors
 from .._context import Context
 from .._helper import Helper, leave_hub
+from .._original import original
 from .._poll import select
 from .._proxy import proxy
 from .._socket import Socket
@@ -24,9 +23,9 @@ from ..constants import PUSH, QUEUE, Errno
 
 __all__ = ["Device", "ProcessDevice", "ThreadDevice"]
 
-_thread_ident: Final = get_original("_thread", "get_ident")
-_start_thread: Final = get_original("_thread", "start_new_thread")
-_lock: Final = get_original("_thread", "allocate_lock")
+_thread_ident: Final = original("_thread", "get_ident")
+_start_thread: Final = original("_thread", "start_new_thread")
+_lock: Final = original("_thread", "allocate_lock")
 # How often a free port may turn out to be promised already.
 _TRIES: Final = 100
 
