@@ -8,7 +8,7 @@
  *
  *   field                        who may touch it
  *   --------------------------   ---------------------------------------------------------------
- *   wire, key, told              the owner
+ *   wire, loader, key, told      the owner
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "load.h"
 #include "socket.h"
 #include "watch.h"
 #include "wire.h"
@@ -33,6 +34,7 @@ typedef struct { gzh_request *head, *tail; int count; } queue;
 struct gzh_socket {
     pthread_mutex_t mutex;
     gzh_wire wire;
+    gzh_loader loader;
     int fd;
     unsigned generation;
     bool shadow;

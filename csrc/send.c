@@ -6,8 +6,44 @@
 
 #include "watch.h"
 
+/* A message that is to go: made already, or of parts that lie one behind the other, to be copied. */
+typedef struct {
+    gzh_message *message; /* or NULL */
+    const char *data;
+    const size_t *sizes;
+    int parts;
+} outgoing;
+
+/* Owner.  0 or an errno. */
+static int put(gzh_socket *s, const outgoing *out)
+{
+    gzh_message m;
+    const char *from = out->data;
+    int error = 0;
+    if (out->message)
+        return gzh_wire_put(&s->wire, out->message);
+    gzh_message_init(&m);
+    for (int i = 0; i < out->parts && !error; i++) {
+        /* REQ and REP send but now and then: a load would be memory kept for nothing. */
+        error = is_lock_step(s) ? -gzh_message_add(&m, from, out->sizes[i])
+                                : -gzh_load_add(&s->loader, &m, from, out->sizes[i]);
+        from += out->sizes[i];
+    }
+    if (!error)
+        error = gzh_wire_put(&s->wire, &m);
+    gzh_message_clear(&m);
+    return error;
+}
+
+/* libzmq looks for news only now and then when it sends: where it refuses, look, and try once more. */
+static int put_or_look(gzh_socket *s, const outgoing *out)
+{
+    int error = put(s, out);
+    return error == EAGAIN && gzh_wire_events(&s->wire) >= 0 ? put(s, out) : error;
+}
+
 /* `r`, if there is one, is to be queued when it cannot be sent at once, and has the message. */
-static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock)
+static int send_any(gzh_socket *s, gzh_request *r, const outgoing *out, bool nonblock)
 {
     int rc = gzh_claim(s);
     if (rc) {
@@ -21,9 +57,7 @@ static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock
         rc = nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
     if (rc == 0) {
         unlock(s);
-        int error = gzh_wire_put(&s->wire, m);
-        if (error == EAGAIN && nonblock && gzh_wire_events(&s->wire) >= 0)
-            error = gzh_wire_put(&s->wire, m); /* libzmq looks for news only now and then when it sends */
+        int error = nonblock ? put_or_look(s, out) : put(s, out);
         GZH_PAUSE("send: tried");
         if (!error)
             atomic_store_explicit(&s->asked, true, memory_order_relaxed);
@@ -35,69 +69,48 @@ static int send_any(gzh_socket *s, gzh_request *r, gzh_message *m, bool nonblock
     return rc;
 }
 
-int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
-{
-    bool nonblock = gzh_may_not_wait(s, flags, 1);
-    int rc = gzh_enter(s, NULL, nonblock);
-    if (rc)
-        return rc;
-    gzh_message m;
-    gzh_message_init(&m);
-    rc = gzh_message_add(&m, data, size);
-    if (!rc)
-        rc = send_any(s, NULL, &m, nonblock);
-    gzh_message_clear(&m);
-    return rc;
-}
-
 int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1);
     int rc = gzh_enter(s, NULL, nonblock);
     if (rc)
         return rc;
-    gzh_message m;
-    const char *from = data;
-    gzh_message_init(&m);
-    for (int i = 0; i < parts && !rc; i++) {
-        rc = gzh_message_add(&m, from, sizes[i]);
-        from += sizes[i];
-    }
-    if (!rc)
-        rc = send_any(s, NULL, &m, nonblock);
-    gzh_message_clear(&m);
-    return rc;
+    const outgoing out = {.data = data, .sizes = sizes, .parts = parts};
+    return send_any(s, NULL, &out, nonblock);
+}
+
+int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
+{
+    return gzh_send_parts(s, data, &size, 1, flags);
 }
 
 int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const int *parts, int count,
                   int flags, int *sent)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1), ahead;
-    const char *from = data;
+    outgoing out = {.data = data, .sizes = sizes, .parts = 1};
     *sent = 0;
     int rc = gzh_enter(s, NULL, nonblock);
-    if (rc || (rc = gzh_claim(s)) != 0) {
-        if (rc == GZH_WAIT || rc == -ENOTSOCK)
-            unlock(s);
+    if (rc)
+        return rc;
+    rc = gzh_claim(s);
+    if (rc) {
+        unlock(s);
         return rc == GZH_WAIT && nonblock ? -EAGAIN : rc;
     }
     rc = gzh_in_step(s);
     ahead = s->senders.head != NULL;
     unlock(s);
-    gzh_message m;
-    gzh_message_init(&m);
     while (rc == 0 && !ahead && *sent < count) {
-        for (int i = 0; i < (parts ? parts[*sent] : 1) && rc == 0; i++) {
-            rc = gzh_message_add(&m, from, *sizes);
-            from += *sizes++;
-        }
-        if (rc == 0)
-            rc = -gzh_wire_put(&s->wire, &m);
-        if (rc == -EAGAIN && gzh_wire_events(&s->wire) >= 0)
-            rc = -gzh_wire_put(&s->wire, &m);
-        gzh_message_clear(&m);
+        if (parts)
+            out.parts = parts[*sent];
+        rc = -put_or_look(s, &out);
         *sent += rc == 0;
+        for (int i = 0; i < out.parts; i++)
+            out.data += *out.sizes++;
     }
+    if (*sent)
+        atomic_store_explicit(&s->asked, true, memory_order_relaxed);
     lock(s);
     gzh_release(s, false);
     unlock(s);
@@ -113,15 +126,18 @@ int gzh_send_message(gzh_socket *s, gzh_companion *companion, gzh_message *m, in
     int rc = gzh_enter(s, companion, nonblock);
     if (rc)
         return rc;
-    if (!companion)
-        return send_any(s, NULL, m, nonblock);
+    if (!companion) {
+        const outgoing out = {.message = m};
+        return send_any(s, NULL, &out, nonblock);
+    }
     if (!(r = gzh_new_request(s, companion, SEND)))
         return GZH_BUSY;
     if ((rc = gzh_watch_begin(companion)) < 0)
         return rc;
     if (!(r->data = gzh_message_keep(m)))
         return -ENOMEM;
-    rc = send_any(s, r, r->data, false);
+    const outgoing out = {.message = r->data};
+    rc = send_any(s, r, &out, false);
     if (rc != GZH_WAIT)
         gzh_free_data(r);
     return rc;

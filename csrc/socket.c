@@ -276,6 +276,7 @@ static void finish_close(gzh_socket *s)
     uint64_t key = s->key;
     fail_all(s, -ENOTSOCK);
     s->wire.zmq = NULL;
+    gzh_load_end(&s->loader);
     s->key = 0;
     unlock(s);
     if (key)

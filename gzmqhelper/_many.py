@@ -7,6 +7,7 @@ Between `_messages.py`, which waits for single ones and takes care of all that i
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -20,7 +21,9 @@ from .constants import NOBLOCK, SNDMORE, Errno
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _NOTHING: Final = frozenset({WAIT, YIELD, lib.GZH_LOOK, -int(Errno.EAGAIN)})
 _BYTES: Final = {bytes}
+_SEQUENCES: Final = (list, tuple)
 _NULL: Final = ffi.NULL
+_SIZES: Final = ffi.typeof("size_t[]")
 # So many in one call of the C core: between two of them the slice of time is looked at.
 _CHUNK: Final = 500
 _CHUNK_BYTES: Final = 1 << 18
@@ -97,11 +100,13 @@ class Many(Messages):
             raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
         waiting = list(messages)
         end = None if timeout is None else time.monotonic() + timeout
-        sent = 0
+        sent, most = 0, _CHUNK
         try:
             while sent < len(waiting):
-                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, flags)
+                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, most, flags)
                 sent += count
+                # Each chunk is looked through before it is sent: where not all of it was, it was too long.
+                most = min(2 * count, _CHUNK) or 1
                 if count == 0:
                     left = None if end is None else max(end - time.monotonic(), 0)
                     self._send_one(waiting[sent], sent, flags, copy, left)
@@ -120,34 +125,44 @@ class Many(Messages):
         except (TypeError, ValueError) as e:
             raise type(e)(f"send_many: message {index}: {e}") from None
 
-    def _send_at_once(self, messages: list[Any], begin: int, flags: int) -> int:
-        """Send what is bytes, and as much of it as there is room for; returns how many."""
-        chunk = messages[begin : begin + _CHUNK]
-        parts = _NULL
-        if set(map(type, chunk)) != _BYTES:
-            parts = []
-            flat: list[Any] = []
-            for message in chunk:
-                of = message if type(message) is list else [message]
-                if not of or set(map(type, of)) != _BYTES:
-                    break
-                parts.append(len(of))
-                flat += of
-            if not parts:
-                return 0
-            count, chunk = len(parts), flat
+    def _send_at_once(self, messages: list[Any], begin: int, most: int, flags: int) -> int:
+        """Send what is bytes, and as much of it as there is room for; returns how many, at most ``most``."""
+        while most:
+            chunk = messages[begin : begin + most]
+            count, parts = len(chunk), _NULL
+            if list(map(type, chunk)).count(bytes) != count:  # quicker than a set of them
+                parts, chunk = _flat(chunk)
+                count = len(parts)
+            sizes = array("L", list(map(len, chunk)))
+            total = sum(sizes)
+            if total <= _CHUNK_BYTES:
+                break
+            most = count * _CHUNK_BYTES // total
         else:
-            count = len(chunk)
-        sizes = list(map(len, chunk))
-        if sum(sizes) > _CHUNK_BYTES:
-            return 0  # large ones are not copied twice
+            return 0  # a large one is not copied twice
+        if count == 0:
+            return 0
         sent = ffi.new("int *")
         data = b"".join(chunk)
-        while (rc := lib.gzh_send_many(self._ptr, data, sizes, parts, count, flags, sent)) == YIELD:
+        of = ffi.from_buffer(_SIZES, sizes)  # a list would be made an array anew, one number after the other
+        while (rc := lib.gzh_send_many(self._ptr, data, of, parts, count, flags, sent)) == YIELD:
             turn()
         if rc not in _NOTHING and not sent[0]:
             check(rc, f"send_many on {self!r}")
         return int(sent[0])
+
+
+def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:
+    """Of those at the beginning that are bytes, or lists or tuples of these: each one's parts, counted; all of these."""
+    numbers: list[int] = []
+    flat: list[bytes] = []
+    for message in messages:
+        parts = message if type(message) in _SEQUENCES else (message,)
+        if set(map(type, parts)) != _BYTES:
+            break
+        numbers.append(len(parts))
+        flat += parts
+    return numbers, flat
 
 
 def _message(parts: list[bytes]) -> Any:

@@ -182,6 +182,7 @@ def test_the_rooms_of_c_point_one_way():
         "watch",
         "calls",
         "message",
+        "load",
         "wire",
         "socket",
         "inside",

@@ -213,6 +213,53 @@ def test_all_messages_are_sent_whole_and_in_order(sockets, ticker, transport):
     assert drain(pull) == [m if type(m) is list else [m] for m in sent]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [b"x" * 600, b"x" * 5000, [b"x" * 300] * 2, (b"x", b"y"), bytearray(99)],
+    ids=["600 B", "5 KB", "a list", "a tuple", "a bytearray"],
+)
+def test_large_or_odd_messages_cost_about_what_they_cost_one_by_one(sockets, message):
+    """Not forty times that: all those that follow were looked through anew for each that was sent."""
+    pull, push = unbounded(sockets)
+    one = push.send if isinstance(message, (bytes, bytearray)) else push.send_multipart
+    messages = [message] * 1000
+    took = {"many": [], "one by one": []}
+    for _ in range(5):
+        with Stopwatch() as many:
+            assert push.send_many(messages) == 1000
+        with Stopwatch() as one_by_one:
+            for each in messages:
+                one(each)
+        took["many"].append(many.seconds)
+        took["one by one"].append(one_by_one.seconds)
+        while pull.poll(0):
+            pull.recv_many()
+    assert min(took["many"]) < 8 * min(took["one by one"])
+
+
+def test_each_size_arrives_as_it_was_sent_however_long_a_part_of_it_waits(sockets):
+    """Small parts share memory, which each of them keeps: see csrc/load.h."""
+    pull, push = unbounded(sockets)
+    pulls = [pull, *(sockets(zmq.PULL, rcvhwm=0) for _ in range(2))]
+    push.bind(f"inproc://sizes-{id(push)}")
+    for other in pulls[1:]:
+        other.connect(f"inproc://sizes-{id(push)}")
+    sizes = [*range(31, 38), *range(509, 516), 0, 1, 100, 300, 2000, 2048, 2049, 5000, 99, 98, 97] * 18
+    sent = [bytes([index % 251]) * size for index, size in enumerate(sizes)]
+    third = len(sent) // 3
+    for message in sent[:third]:
+        push.send(message)
+    for at in range(third, 2 * third, 3):
+        push.send_multipart(sent[at : at + 3])
+    assert push.send_many(sent[2 * third :]) == third
+    push.close()
+    got = []
+    for one in reversed(pulls):  # the loads are still there, with every third of their parts
+        while one.poll(0):
+            got += one.recv_multipart()
+    assert sorted(got) == sorted(sent)
+
+
 def test_none_are_soon_sent(sockets):
     _, push = unbounded(sockets)
     assert push.send_many([]) == 0

@@ -1,5 +1,6 @@
 /* Messages of many parts, shared and taken apart; and pins: memory of the caller's that libzmq
  * reads, and gives back. */
+#include "load.h"
 #include "scene.h"
 
 static void a_message_grows_part_by_part(void)
@@ -23,6 +24,33 @@ static void a_message_grows_part_by_part(void)
     CHECK(gzh_message_text(m, "nothing") == NULL);
     gzh_message_free(m);
     gzh_message_free(NULL);
+    CHECK_IS(fake_messages(), 0);
+}
+
+/* Of each size around those where a load begins and ends to be used, and more than one load has room for. */
+static void small_parts_of_one_load_live_each_as_long_as_it_is_needed(void)
+{
+    static const size_t sizes[] = {0, 1, 33, 34, 35, 100, 511, 512, 513, 5000, 300, 300, 300, 300, 300, 300, 300};
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    gzh_loader loader = {.load = NULL};
+    gzh_message *m[COUNT];
+    char data[5000];
+    for (int i = 0; i < COUNT; i++) {
+        memset(data, 'a' + i, sizes[i]);
+        m[i] = gzh_message_new();
+        CHECK_IS(gzh_load_add(&loader, m[i], data, sizes[i]), 0);
+    }
+    gzh_load_end(&loader);
+    gzh_load_end(&loader);
+    /* Every other one first, so that none goes in the order in which it came. */
+    for (int turn = 0; turn < 2; turn++)
+        for (int i = turn; i < COUNT; i += 2) {
+            const char *got = gzh_message_data(m[i], 0);
+            CHECK_IS(gzh_message_size(m[i], 0), sizes[i]);
+            for (size_t at = 0; at < sizes[i]; at++)
+                CHECK(got[at] == 'a' + i);
+            gzh_message_free(m[i]);
+        }
     CHECK_IS(fake_messages(), 0);
 }
 
@@ -186,6 +214,7 @@ int main(void)
 {
     begin();
     RUN(a_message_grows_part_by_part);
+    RUN(small_parts_of_one_load_live_each_as_long_as_it_is_needed);
     RUN(parts_are_shared_and_taken);
     RUN(a_message_moves_onto_the_heap_few_parts_or_many);
     RUN(a_pin_is_given_back_when_libzmq_is_done);

@@ -1,0 +1,26 @@
+/* The memory of small parts that are sent, several of them in one piece.  send.c enters, as a socket's owner.
+ *
+ * libzmq reads them in place, on its own thread.  A piece of memory for each would be allocated here and
+ * freed there, and the two threads would wait for each other in malloc: a seventh of each send in a flood. */
+#ifndef GZH_LOAD_H
+#define GZH_LOAD_H
+
+#include <stddef.h>
+
+#include "message.h"
+
+typedef struct gzh_load gzh_load;
+
+/* What a socket's owner fills.  All zero at first. */
+typedef struct {
+    gzh_load *load; /* NULL: none begun */
+    size_t used;
+    int parts;
+} gzh_loader;
+
+/* gzh_message_add, with memory of the load where the part is small. */
+int gzh_load_add(gzh_loader *loader, gzh_message *message, const void *data, size_t size);
+/* Fill no more.  Safe to say twice. */
+void gzh_load_end(gzh_loader *loader);
+
+#endif
