@@ -19,7 +19,7 @@
 #define GZH_SLOT_PARTS 64
 
 /* How many messages gzh_recv may take.  The format has "65536s" at most for each part. */
-#define GZH_BATCH 16
+#define GZH_BATCH 64
 #define GZH_FORMAT_BYTES 4096
 #define GZH_FORMAT_SIZE 6
 

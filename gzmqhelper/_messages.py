@@ -300,8 +300,8 @@ class Messages:
         try:
             messages = messages_in(slot, view)
             others = [*messages[1:]]
-            if _MARK < len(others):
-                others.insert(_MARK, None)
+            for at in range((len(others) - 1) // _MARK * _MARK, 0, -_MARK):
+                others.insert(at, None)
             self._ready.extend(others)
         except BaseException:  # Ctrl-C
             self._rescue((slot, view))
