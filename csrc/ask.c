@@ -291,8 +291,10 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
             delivered = true;
             lock(s);
             s->lent = !many && rc == GZH_SEVERAL;
-            if (odd)
+            if (odd) {
                 gzh_append_ready(s, odd);
+                gzh_grant_ready(s); /* somebody may have queued meanwhile, and no signal tells of this one */
+            }
         }
         if (dry || odd)
             s->batch = 0;

@@ -380,6 +380,46 @@ static void what_is_shared_after_a_close_is_nobodys(void)
     end_scene(&s);
 }
 
+/* ---- what comes while a batch is being taken ---------------------------------------------------------- */
+
+static struct {
+    gzh_socket *socket;
+    int rc, several;
+} taker;
+
+static void *takes_many(void *unused)
+{
+    greenlet g;
+    (void)unused;
+    born(&g);
+    gzh_slice(FOR_EVER);
+    taker.rc = gzh_recv_many(taker.socket, g.slot, 0, 10);
+    taker.several = g.slot->several;
+    dies(&g);
+    return NULL;
+}
+
+static void who_queues_while_many_are_taken_gets_the_one_that_did_not_fit(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    born(&g);
+    deliver_numbers(s.zmq, 1, 3, "m%d");
+    deliver_numbers(s.zmq, 4, 4, "m%d|x");
+    taker.socket = s.socket;
+    stop_at("batch: begun");
+    pthread_t thread = start(takes_many, NULL);
+    wait_stopped();
+    CHECK_IS(try_recv(s.socket, g.companion, g.slot, GZH_ONE), GZH_WAIT);
+    let_go();
+    join(thread);
+    CHECK_IS(taker.rc, GZH_SEVERAL);
+    CHECK_IS(taker.several, 3);
+    CHECK_IS(wait_on(&g, GZH_WAIT), GZH_PARTS);
+    dies(&g);
+    end_scene(&s);
+}
+
 /* ---- many rounds ---------------------------------------------------------------------------------------- */
 
 #define MESSAGES 60
@@ -582,6 +622,7 @@ int main(void)
     RUN(a_second_thread_that_comes_while_the_batch_is_taken_waits_too);
     RUN(who_waits_already_when_a_batch_is_shared_late_is_sent_to_look);
     RUN(what_is_shared_after_a_close_is_nobodys);
+    RUN(who_queues_while_many_are_taken_gets_the_one_that_did_not_fit);
     RUN(threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order);
     RUN(a_waiter_is_told_after_the_watch_was_told_to_rest);
     RUN(a_waiter_that_comes_while_the_watch_is_being_told_to_rest_is_told);
