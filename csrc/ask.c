@@ -454,22 +454,19 @@ int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option,
     return rc;
 }
 
-/* Take the byte, then look: a grant in between leaves a byte too many, which wakes somebody once
- * for nothing; looking first would lose one. */
-static gzh_request *look(gzh_companion *companion)
-{
-    gzh_companion_drain(companion);
-    return gzh_companion_request(companion);
-}
-
-int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
+/* slot: of a receive; answer, with its size: of a call.  Either may be NULL. */
+static int end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up, void *answer, size_t *size)
 {
     if (gzh_companion_is_strange(companion))
         return GZH_FORKED;
-    gzh_request *r = look(companion);
+    /* Take the byte, then look: a grant in between leaves a byte too many, which wakes somebody once
+     * for nothing; looking first would lose one. */
+    gzh_companion_drain(companion);
+    gzh_request *r = gzh_companion_request(companion);
     gzh_socket *s = r->subject;
     gzh_message *m = NULL;
     bool news = false;
+    GZH_PAUSE("end: about to look");
     lock(s);
     int rc, state = give_up ? settled_state(s, r) : atomic_load(&r->state);
     if (state == GZH_GRANTED) {
@@ -479,6 +476,9 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
             s->taken = 0;
             m = gzh_take_ready(s);
             news = is_lock_step(s); /* POLLOUT was hidden while it lay there */
+        } else if (answer && r->data && (r->mask == GZH_GET || r->mask == GZH_BIND)) {
+            *size = r->size;
+            memcpy(answer, r->data, r->size);
         }
     } else if (give_up && state == GZH_QUEUED) {
         news = leave_queue(s, r);
@@ -496,16 +496,12 @@ int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
     return m ? deliver(m, true, slot, flags) : rc;
 }
 
-int gzh_end_call(gzh_companion *companion, void *data, size_t *size)
+int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up)
 {
-    if (gzh_companion_is_strange(companion))
-        return GZH_FORKED;
-    gzh_request *r = look(companion);
-    bool answers = r->mask == GZH_GET || r->mask == GZH_BIND;
-    if (atomic_load(&r->state) == GZH_GRANTED && answers && r->data && data) {
-        *size = r->size;
-        memcpy(data, r->data, r->size);
-    }
-    return gzh_end(companion, NULL, 0, false);
+    return end(companion, slot, flags, give_up, NULL, NULL);
 }
 
+int gzh_end_call(gzh_companion *companion, void *data, size_t *size)
+{
+    return end(companion, NULL, 0, false, data, size);
+}

@@ -549,6 +549,44 @@ static void a_socket_in_full_use_is_closed_and_all_who_use_it_are_told(void)
     }
 }
 
+static struct {
+    greenlet g;
+    char endpoint[64];
+    size_t size;
+    int rc;
+} early;
+
+static void *ends_early(void *unused)
+{
+    (void)unused;
+    early.rc = gzh_end_call(early.g.companion, early.endpoint, &early.size);
+    return NULL;
+}
+
+/* As after a wake-up too many: the call is still being made when the greenlet begins to look. */
+static void a_bind_that_returns_while_its_greenlet_looks_gives_its_endpoint_with_its_result(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    born_free(&early.g);
+    early.size = sizeof early.endpoint;
+    strcpy(early.endpoint, "slow:*");
+    fake_gate(true);
+    CHECK_IS(gzh_call(s.socket, early.g.companion, GZH_BIND, 0, early.endpoint, &early.size), GZH_WAIT);
+    UNTIL(fake_at_gate() == 1);
+    stop_at("end: about to look");
+    pthread_t thread = start(ends_early, NULL);
+    wait_stopped();
+    fake_gate(false);
+    WAIT_TOLD(&early.g);
+    let_go();
+    join(thread);
+    CHECK_IS(early.rc, 0);
+    CHECK_TEXT(early.endpoint, "slow:*1");
+    CHECK_IS(early.size, 8);
+    dies(&early.g);
+    end_scene(&s);
+}
+
 int main(void)
 {
     begin();
@@ -570,5 +608,6 @@ int main(void)
     RUN(a_bind_that_is_abandoned_while_it_ends_is_done_with_once);
     RUN(an_abandoned_bind_that_ends_while_its_companion_is_closed_is_done_with_once);
     RUN(a_socket_in_full_use_is_closed_and_all_who_use_it_are_told);
+    RUN(a_bind_that_returns_while_its_greenlet_looks_gives_its_endpoint_with_its_result);
     return 0;
 }
