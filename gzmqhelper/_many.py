@@ -153,7 +153,7 @@ class Many(Messages):
 
 
 def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:
-    """Of those at the beginning that are bytes, or lists or tuples of these: each one's parts, counted; all of these."""
+    """How many parts each message has, and all parts: of those at the beginning that are made of bytes."""
     numbers: list[int] = []
     flat: list[bytes] = []
     for message in messages:
