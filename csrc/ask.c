@@ -284,13 +284,17 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
                    : many                                        ? many
                                                                  : gzh_next_batch(s, flags);
         if (most > 1) {
-            s->lent = !many;
+            if (!many)
+                s->lent = true;
             unlock(s);
             GZH_PAUSE("batch: begun");
             rc = gzh_take_several(s, &m, slot, most, &odd, &dry);
             delivered = true;
             lock(s);
-            s->lent = !many && rc == GZH_SEVERAL;
+            /* Never true here: who has lost its patience meanwhile is no longer kept away, and
+             * gzh_socket_shared is to know. */
+            if (!many && rc != GZH_SEVERAL)
+                s->lent = false;
             if (odd) {
                 gzh_append_ready(s, odd);
                 gzh_grant_ready(s); /* somebody may have queued meanwhile, and no signal tells of this one */

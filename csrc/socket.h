@@ -27,7 +27,8 @@
 typedef struct {
     int parts; /* in all */
     int each;  /* GZH_SEVERAL: how many of them make a message */
-    int several; /* GZH_SEVERAL: how many messages; else 0, for one whom Ctrl-C kept from hearing it */
+    int several; /* GZH_SEVERAL: how many messages; else 0, for one whom Ctrl-C kept from hearing it.  Who
+                    has put them where they are received from sets it to 0 */
     int size[GZH_SLOT_PARTS]; /* but for GZH_SEVERAL */
     char format[GZH_FORMAT_BYTES]; /* GZH_SEVERAL: the sizes, as Python's struct module has them */
     gzh_message *whole;
@@ -56,6 +57,7 @@ int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 #define GZH_ONE 0x2000  /* never GZH_SEVERAL */
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_socket_shared(gzh_socket *socket);
+/* For tests: is something lent that was not shared yet, and is somebody still patient? */
 bool gzh_socket_lent(gzh_socket *socket);
 /* What was shared last comes first again, received by nobody; the message's shell stays the caller's. */
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);

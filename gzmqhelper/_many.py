@@ -70,6 +70,7 @@ class Many(Messages):
                 break
         if rc == _SEVERAL:
             messages += messages_in(slot, view)
+            slot.several = 0
         elif rc not in _NOTHING:
             try:
                 messages.append(_message(self._finish(pair, rc, flags, None)))

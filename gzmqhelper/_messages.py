@@ -290,10 +290,12 @@ class Messages:
     def _rescue(self, pair: tuple[Any, Any]) -> None:
         """Whoever was to have the messages of this slot did not get them: leave them to the next."""
         slot, view = pair
-        if slot.several and lib.gzh_socket_lent(self._ptr):
+        if slot.several:
             if not self._ready:
                 self._ready.extend(messages_in(slot, view))
-            lib.gzh_socket_shared(self._ptr)
+            slot.several = 0
+            if lib.gzh_socket_shared(self._ptr) < 0:
+                self._ready.clear()  # closed meanwhile
 
     def _share(self, slot: Any, view: Any) -> list[Any]:
         """Put a batch where each receiver looks first; returns the first message's parts."""
@@ -303,6 +305,7 @@ class Messages:
             for at in range((len(others) - 1) // _MARK * _MARK, 0, -_MARK):
                 others.insert(at, None)
             self._ready.extend(others)
+            slot.several = 0  # nothing is left to rescue: neither here, nor by the slot's next user
         except BaseException:  # Ctrl-C
             self._rescue((slot, view))
             raise

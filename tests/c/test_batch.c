@@ -420,6 +420,47 @@ static void who_queues_while_many_are_taken_gets_the_one_that_did_not_fit(void)
     end_scene(&s);
 }
 
+static void *takes_what_is_there(void *zmq)
+{
+    greenlet g;
+    born(&g);
+    gzh_slice(FOR_EVER);
+    deliver_numbers(zmq, 1, 3, "m%d");
+    /* One, then two; or, if the coarse clock ticks in between, one after the other. */
+    for (int left = 3; left > 0; left -= taker.several ? taker.several : 1) {
+        taker.rc = gzh_recv(taker.socket, NULL, g.slot, 0);
+        taker.several = taker.rc == GZH_SEVERAL ? g.slot->several : 0;
+        CHECK(taker.rc > 0 || taker.rc == GZH_SEVERAL);
+    }
+    dies(&g);
+    return NULL;
+}
+
+static void who_lost_its_patience_before_the_batch_was_taken_is_sent_to_look_when_it_is_shared(void)
+{
+    for (bool several = false; !several;) {
+        scene s = begin_scene(ZMQ_PULL);
+        greenlet g;
+        born(&g);
+        taker.socket = s.socket;
+        stop_at("batch: begun");
+        pthread_t thread = start(takes_what_is_there, s.zmq);
+        wait_stopped();
+        CHECK_IS(gzh_recv(s.socket, NULL, g.slot, 0), GZH_LOOK); /* it has waited in vain */
+        CHECK_IS(gzh_recv(s.socket, g.companion, g.slot, 0), GZH_WAIT);
+        let_go();
+        join(thread);
+        several = taker.rc == GZH_SEVERAL;
+        if (several) {
+            NOT_TOLD(&g); /* it was quicker than they */
+            CHECK_IS(gzh_socket_shared(s.socket), 0);
+            CHECK_IS(wait_on(&g, GZH_WAIT), GZH_LOOK);
+        }
+        dies(&g);
+        end_scene(&s);
+    }
+}
+
 /* ---- many rounds ---------------------------------------------------------------------------------------- */
 
 #define MESSAGES 60
@@ -623,6 +664,7 @@ int main(void)
     RUN(who_waits_already_when_a_batch_is_shared_late_is_sent_to_look);
     RUN(what_is_shared_after_a_close_is_nobodys);
     RUN(who_queues_while_many_are_taken_gets_the_one_that_did_not_fit);
+    RUN(who_lost_its_patience_before_the_batch_was_taken_is_sent_to_look_when_it_is_shared);
     RUN(threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order);
     RUN(a_waiter_is_told_after_the_watch_was_told_to_rest);
     RUN(a_waiter_that_comes_while_the_watch_is_being_told_to_rest_is_told);
