@@ -422,6 +422,8 @@ int gzh_socket_wrap(void *zmq, bool shadow, gzh_socket **out)
 
 void *gzh_socket_underlying(gzh_socket *s)
 {
+    if (s->generation != gzh_generation)
+        return NULL; /* and the mutex may have been taken when it was copied */
     lock(s);
     void *zmq = s->wire.zmq;
     unlock(s);

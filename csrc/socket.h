@@ -37,6 +37,7 @@ typedef struct {
 
 /* Wrap a libzmq socket, which is gzh's from now on (shadow: it is not closed).  0 or -errno. */
 int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
+/* NULL: it is closed, or a parent process's. */
 void *gzh_socket_underlying(gzh_socket *socket);
 /* What RCVTIMEO (direction 0) and SNDTIMEO (1) say, in milliseconds; -1 is for ever. */
 int gzh_socket_timeout(const gzh_socket *socket, int direction);

@@ -189,7 +189,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
 
     @property
     def underlying(self) -> int:
-        """The address of libzmq's socket; 0 once it is closed."""
+        """The address of libzmq's socket; 0 once it is closed, and in a forked child."""
         return int(ffi.cast("size_t", lib.gzh_socket_underlying(self._ptr)))
 
     @property
@@ -340,7 +340,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         while another greenlet is inside a `bind` of this socket, says what can be done meanwhile.
         Raises `ZMQError`, EINVAL, for an option that is unknown or cannot be read.
         """
-        if option == RCVMORE and not self._closed and self.underlying:
+        if option == RCVMORE and not self._closed and self.underlying:  # (also 0 after a fork)
             return int(self._in_message())
         option = integer("option", option)
         room = _options.size(option)

@@ -1,6 +1,8 @@
 /* fork: the child uses the library afresh, touches nothing of its parent's, and steals nothing. */
 #include "scene.h"
 
+#include "inside.h"
+
 #include <sys/wait.h>
 
 /* The address sanitizer's allocator has locks of its own, that a fork may catch taken; the thread
@@ -216,6 +218,21 @@ static void a_fork_while_a_companion_is_inside_a_call_leaves_that_to_the_parent(
     end_scene(&s);
 }
 
+static void a_socket_whose_mutex_was_taken_during_the_fork_stops_no_child(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    lock(s.socket);
+    pid_t pid = fork_child();
+    if (pid == 0) {
+        CHECK(!gzh_socket_underlying(s.socket));
+        _exit(0);
+    }
+    unlock(s.socket);
+    child_is_fine(pid);
+    CHECK(gzh_socket_underlying(s.socket) == s.zmq);
+    end_scene(&s);
+}
+
 /* ---- forks from the midst of it ----------------------------------------------------------------- */
 
 static atomic_bool stop;
@@ -266,6 +283,7 @@ int main(void)
     RUN(a_fork_before_there_was_any_companion_is_noticed);
     RUN(a_child_touches_nothing_of_its_parents);
     RUN(a_fork_while_a_companion_is_inside_a_call_leaves_that_to_the_parent);
+    RUN(a_socket_whose_mutex_was_taken_during_the_fork_stops_no_child);
     if (MAY_FORK_AT_ANY_TIME)
         RUN(forks_from_the_midst_of_all_kinds_of_work_do_well);
     return 0;
