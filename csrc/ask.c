@@ -261,7 +261,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
         return rc;
     }
     if (flags & GZH_KEEP)
-        s->most = 0;
+        s->keeps = true;
     bool dry = false, delivered = false;
     if (nonblock && s->receivers.head)
         gzh_serve_receivers(s); /* they came first; what is left is ours */

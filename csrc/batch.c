@@ -42,7 +42,7 @@ void gzh_heed_batch(gzh_socket *s)
 
 int gzh_next_batch(gzh_socket *s, int flags)
 {
-    if (s->most <= 1 || s->two_readers || flags & GZH_ONE)
+    if (s->most <= 1 || s->keeps || s->two_readers || flags & GZH_ONE)
         return 1;
     uint64_t now = gzh_now_coarse_ns();
     /* Else the last ones took the caller so long that the slice is to be looked at for each. */

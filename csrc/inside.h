@@ -52,6 +52,7 @@ struct gzh_socket {
     int linger;
     /* How many messages one call may take next; 1 where there is no flood, 0 where never more. */
     int batch, most;
+    bool keeps; /* somebody has asked for GZH_KEEP: no more batches */
     uint64_t batch_began;
     pthread_t reader;      /* the first thread that received */
     bool has_reader, two_readers; /* two: no more batches */

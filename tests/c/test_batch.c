@@ -204,6 +204,22 @@ static void nobody_gets_several_who_wants_one_or_the_message_itself(void)
     end_scene(&s);
 }
 
+static void options_bring_no_batches_back_to_who_wanted_the_message_itself(void)
+{
+    static const int option[] = {ZMQ_RCVHWM, ZMQ_CONFLATE};
+    for (int i = 0; i < 2; i++) {
+        scene s = begin_scene(ZMQ_PULL);
+        greenlet g;
+        born(&g);
+        deliver_numbers(s.zmq, 1, 1, "m%d");
+        CHECK_IS(read_slot(&g, gzh_recv(s.socket, NULL, g.slot, GZH_KEEP)), 0);
+        CHECK_IS(set_option(s.socket, option[i], 0), 0);
+        CHECK_IS(warm_up(&g, &s, "m%d"), 1);
+        dies(&g);
+        end_scene(&s);
+    }
+}
+
 static void there_are_no_batches_while_others_wait(void)
 {
     scene s = begin_scene(ZMQ_PULL);
@@ -657,6 +673,7 @@ int main(void)
     RUN(a_batch_ends_where_a_message_has_no_room_and_that_comes_next);
     RUN(an_error_in_the_middle_of_a_batch_comes_after_what_came_before_it);
     RUN(nobody_gets_several_who_wants_one_or_the_message_itself);
+    RUN(options_bring_no_batches_back_to_who_wanted_the_message_itself);
     RUN(there_are_no_batches_while_others_wait);
     RUN(there_are_none_on_sockets_that_take_turns);
     RUN(a_second_thread_waits_until_the_first_has_shared_and_then_looks);
