@@ -332,7 +332,7 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
             return rc;
         r->mask = mask;
     }
-    rc = gzh_claim_to_receive(s);
+    rc = gzh_claim_to_poll(s, mask);
     if (rc) {
         if (rc == GZH_WAIT)
             rc = gzh_found_owner(s, r, nonblock);

@@ -131,6 +131,11 @@ int gzh_claim_to_receive(gzh_socket *s)
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 
+int gzh_claim_to_poll(gzh_socket *s, int mask)
+{
+    return mask & ZMQ_POLLIN ? gzh_claim_to_receive(s) : gzh_claim(s);
+}
+
 int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
 {
     if (s->generation != gzh_generation)

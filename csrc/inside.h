@@ -129,8 +129,10 @@ int gzh_next_batch(gzh_socket *s, int flags);
 /* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  *odd: one
  * that is not like it; *dry: there was no other.  Returns as gzh_recv does. */
 int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry);
-/* gzh_claim, for a receive or a poll.  GZH_LOOK: to another thread's first. */
+/* gzh_claim, for a receive or a poll.  GZH_LOOK: to what another thread may have shared.  (Never for a
+ * poll of POLLOUT alone, which is told nothing about messages.) */
 int gzh_claim_to_receive(gzh_socket *s);
+int gzh_claim_to_poll(gzh_socket *s, int mask);
 /* Grant those whose events are there; `events` as libzmq says. */
 void gzh_serve_pollers(gzh_socket *s, int events);
 /* Events as a user sees them. */

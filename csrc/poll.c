@@ -51,11 +51,8 @@ static int look_at_socket(gzh_poll_item *item)
     if (s->generation != gzh_generation)
         return GZH_FORKED;
     int rc;
-    if (item->mask & ZMQ_POLLIN)
-        while ((rc = gzh_claim_to_receive(s)) == GZH_LOOK) /* Python will, after this */
-            unlock(s);
-    else
-        rc = gzh_claim(s);
+    while ((rc = gzh_claim_to_poll(s, item->mask)) == GZH_LOOK) /* Python will, after this */
+        unlock(s);
     if (rc == 0) {
         unlock(s);
         rc = gzh_wire_events(&s->wire);

@@ -279,6 +279,31 @@ static struct {
     atomic_int rc;
 } second;
 
+static void *asks_whether_it_may_send(void *unused)
+{
+    (void)unused;
+    gzh_slice(FOR_EVER);
+    atomic_store(&second.rc, gzh_poll(second.socket, NULL, ZMQ_POLLOUT, 0));
+    return NULL;
+}
+
+static void who_polls_only_for_room_waits_for_no_batch_and_ends_none(void)
+{
+    scene s = begin_scene(ZMQ_DEALER);
+    greenlet g;
+    born(&g);
+    call_until_several(&g, &s);
+    second.socket = s.socket;
+    join(start(asks_whether_it_may_send, NULL));
+    CHECK_IS(atomic_load(&second.rc), ZMQ_POLLOUT);
+    CHECK(gzh_socket_lent(s.socket));
+    CHECK_IS(gzh_socket_shared(s.socket), 0);
+    call_until_several(&g, &s);
+    CHECK_IS(gzh_socket_shared(s.socket), 0);
+    dies(&g);
+    end_scene(&s);
+}
+
 static void *asks_once(void *unused)
 {
     greenlet g;
@@ -680,6 +705,7 @@ int main(void)
     RUN(a_second_thread_that_comes_while_the_batch_is_taken_waits_too);
     RUN(who_waits_already_when_a_batch_is_shared_late_is_sent_to_look);
     RUN(what_is_shared_after_a_close_is_nobodys);
+    RUN(who_polls_only_for_room_waits_for_no_batch_and_ends_none);
     RUN(who_queues_while_many_are_taken_gets_the_one_that_did_not_fit);
     RUN(who_lost_its_patience_before_the_batch_was_taken_is_sent_to_look_when_it_is_shared);
     RUN(threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order);
