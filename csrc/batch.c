@@ -21,9 +21,11 @@
  * microseconds, and Python's lock. */
 #define PATIENCE 100000000
 
-/* Each number stands for something that was shared; and which one this thread has looked at last. */
+/* Each number stands for something that was shared; and those that this thread has looked at last: as
+ * many as sockets that it receives from by turns without being sent back each time. */
+#define LOOKED 16
 static atomic_ulong looks;
-static _Thread_local unsigned long looked;
+static _Thread_local unsigned long looked[LOOKED];
 
 void gzh_heed_batch(gzh_socket *s)
 {
@@ -113,7 +115,7 @@ int gzh_claim_to_receive(gzh_socket *s)
         s->reader = pthread_self();
         s->has_reader = true;
     }
-    if (pthread_equal(s->reader, pthread_self()) || (s->two_readers && !s->lent && looked == s->look))
+    if (pthread_equal(s->reader, pthread_self()) || (s->two_readers && !s->lent && looked[s->look % LOOKED] == s->look))
         return rc;
     if (!s->two_readers)
         s->look = atomic_fetch_add(&looks, 1) + 1;
@@ -127,7 +129,7 @@ int gzh_claim_to_receive(gzh_socket *s)
         lock(s);
     }
     s->lent = false;
-    looked = s->look;
+    looked[s->look % LOOKED] = s->look;
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 

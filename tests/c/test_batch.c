@@ -421,6 +421,39 @@ static void what_is_shared_after_a_close_is_nobodys(void)
     end_scene(&s);
 }
 
+static struct {
+    gzh_socket *socket[2];
+    int sent_to_look;
+} turns;
+
+static void *receives_by_turns(void *unused)
+{
+    greenlet g;
+    (void)unused;
+    born(&g);
+    gzh_slice(FOR_EVER);
+    for (int i = 0; i < 100; i++)
+        turns.sent_to_look += gzh_recv(turns.socket[i % 2], NULL, g.slot, ZMQ_DONTWAIT) == GZH_LOOK;
+    dies(&g);
+    return NULL;
+}
+
+static void a_second_thread_of_two_sockets_is_sent_to_look_once_for_each(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    born(&g);
+    turns.socket[0] = s.socket;
+    CHECK_IS(gzh_socket_open(s.context, ZMQ_PULL, &turns.socket[1]), 0);
+    for (int i = 0; i < 2; i++)
+        CHECK_IS(gzh_recv(turns.socket[i], NULL, g.slot, ZMQ_DONTWAIT), -EAGAIN);
+    join(start(receives_by_turns, NULL));
+    CHECK_IS(turns.sent_to_look, 2);
+    dies(&g);
+    gzh_socket_drop(turns.socket[1]);
+    end_scene(&s);
+}
+
 /* ---- what comes while a batch is being taken ---------------------------------------------------------- */
 
 static struct {
@@ -706,6 +739,7 @@ int main(void)
     RUN(who_waits_already_when_a_batch_is_shared_late_is_sent_to_look);
     RUN(what_is_shared_after_a_close_is_nobodys);
     RUN(who_polls_only_for_room_waits_for_no_batch_and_ends_none);
+    RUN(a_second_thread_of_two_sockets_is_sent_to_look_once_for_each);
     RUN(who_queues_while_many_are_taken_gets_the_one_that_did_not_fit);
     RUN(who_lost_its_patience_before_the_batch_was_taken_is_sent_to_look_when_it_is_shared);
     RUN(threads_that_begin_in_the_middle_of_a_flood_lose_nothing_and_keep_order);
