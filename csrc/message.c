@@ -64,11 +64,9 @@ static void move(zmq_msg_t *to, zmq_msg_t *from)
     zmq_msg_close(from);
 }
 
-gzh_message *gzh_message_keep(gzh_message *source)
+void gzh_message_move(gzh_message *m, gzh_message *source)
 {
-    gzh_message *m = gzh_message_new();
-    if (!m)
-        return NULL;
+    gzh_message_init(m);
     if (source->part != source->few) {
         m->part = source->part;
         m->room = source->room;
@@ -78,6 +76,13 @@ gzh_message *gzh_message_keep(gzh_message *source)
     m->count = source->count;
     m->captured = source->captured;
     gzh_message_init(source);
+}
+
+gzh_message *gzh_message_keep(gzh_message *source)
+{
+    gzh_message *m = gzh_message_new();
+    if (m)
+        gzh_message_move(m, source);
     return m;
 }
 

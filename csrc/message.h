@@ -29,6 +29,8 @@ void gzh_message_init(gzh_message *message);
 void gzh_message_clear(gzh_message *message);
 gzh_message *gzh_message_new(void);
 void gzh_message_free(gzh_message *message);
+/* To an empty one, or to one that was not even initialised; the source is left empty. */
+void gzh_message_move(gzh_message *message, gzh_message *source);
 /* Onto the heap; the source is left empty.  NULL: no memory, the source is untouched. */
 gzh_message *gzh_message_keep(gzh_message *source);
 

@@ -7,7 +7,14 @@
 
 #if GZH_DRAFTS
 
-int gzh_wire_open(gzh_wire *w, int *fd)
+static void close_poller(gzh_wire *w)
+{
+    if (w->poller)
+        zmq_poller_destroy(&w->poller);
+    w->poller = NULL;
+}
+
+static int open_fd(gzh_wire *w, int *fd)
 {
     size_t size = sizeof *fd;
     if (zmq_getsockopt(w->zmq, ZMQ_FD, fd, &size) == 0)
@@ -22,17 +29,10 @@ int gzh_wire_open(gzh_wire *w, int *fd)
     if (zmq_poller_add(w->poller, w->zmq, NULL, ZMQ_POLLIN | ZMQ_POLLOUT) == -1 ||
         zmq_poller_fd(w->poller, fd) == -1) {
         error = errno;
-        gzh_wire_close(w);
+        close_poller(w);
         return error;
     }
     return 0;
-}
-
-void gzh_wire_close(gzh_wire *w)
-{
-    if (w->poller)
-        zmq_poller_destroy(&w->poller);
-    w->poller = NULL;
 }
 
 /* Its descriptor stays readable until its poller is asked: the watch of poll(2) would not sleep. */
@@ -46,7 +46,7 @@ static bool drain(gzh_wire *w)
 
 #else
 
-int gzh_wire_open(gzh_wire *w, int *fd)
+static int open_fd(gzh_wire *w, int *fd)
 {
     size_t size = sizeof *fd;
     if (zmq_getsockopt(w->zmq, ZMQ_FD, fd, &size) == -1)
@@ -54,7 +54,7 @@ int gzh_wire_open(gzh_wire *w, int *fd)
     return 0;
 }
 
-void gzh_wire_close(gzh_wire *w)
+static void close_poller(gzh_wire *w)
 {
     (void)w;
 }
@@ -67,6 +67,18 @@ static bool drain(gzh_wire *w)
 
 #endif
 
+int gzh_wire_open(gzh_wire *w, int *fd)
+{
+    gzh_message_init(&w->begun);
+    return open_fd(w, fd);
+}
+
+void gzh_wire_close(gzh_wire *w)
+{
+    close_poller(w);
+    gzh_message_clear(&w->begun);
+}
+
 static int receive_part(gzh_wire *w, zmq_msg_t *part)
 {
     int rc;
@@ -78,10 +90,12 @@ static int receive_part(gzh_wire *w, zmq_msg_t *part)
 int gzh_wire_get(gzh_wire *w, gzh_message *m)
 {
     zmq_msg_t *part;
+    if (w->begun.count > 0)
+        gzh_message_move(m, &w->begun);
     do {
         part = gzh_message_place(m);
         if (!part) {
-            gzh_message_clear(m);
+            gzh_message_move(&w->begun, m);
             return ENOMEM;
         }
         zmq_msg_init(part);
@@ -92,7 +106,7 @@ int gzh_wire_get(gzh_wire *w, gzh_message *m)
             else
                 errno = EAGAIN;
         }
-        if (rc == -1) {
+        if (rc == -1) { /* never midway: libzmq has all of a message or nothing */
             int error = errno;
             gzh_message_clear(m);
             return error;

@@ -10,16 +10,17 @@
 typedef struct {
     void *zmq; /* libzmq's socket; NULL once it is closed */
     int type;
+    gzh_message begun; /* what was received of a message for whose rest there was no memory */
     void *poller; /* of a thread-safe draft socket, which has no descriptor: its poller has one */
 } gzh_wire;
 
 /* The descriptor that libzmq signals, into *fd: 0, or an errno; ENOTSUP if there is none. */
 int gzh_wire_open(gzh_wire *wire, int *fd);
-/* Before the socket is closed, and once its descriptor is no longer watched. */
+/* Once, before the socket is closed, and when its descriptor is no longer watched. */
 void gzh_wire_close(gzh_wire *wire);
 
 /* zmq_msg_recv: a whole message into an empty one.  0 or an errno; EAGAIN has drained libzmq's
- * commands. */
+ * commands.  ENOMEM: nothing is lost, the next call goes on with the same message. */
 int gzh_wire_get(gzh_wire *wire, gzh_message *message);
 /* zmq_msg_send: all of it, and it is empty afterwards: 0; or nothing, and it is whole: an errno. */
 int gzh_wire_put(gzh_wire *wire, gzh_message *message);

@@ -42,6 +42,25 @@ int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
 
 #endif
 
+/* The sanitizers have a malloc of their own. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define MAY_FAIL_MALLOC true
+static atomic_bool no_memory; /* for the parts of a message that has more than a few */
+
+void *malloc(size_t size)
+{
+    static void *(*real)(size_t);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "malloc");
+    bool for_parts = size >= 8 * sizeof(zmq_msg_t) && size <= 32 * sizeof(zmq_msg_t);
+    return for_parts && atomic_load(&no_memory) ? NULL : real(size);
+}
+
+#else
+#define MAY_FAIL_MALLOC false
+static atomic_bool no_memory;
+#endif
+
 static struct rlimit usual;
 
 /* So many descriptors more can be had, and no others. */
@@ -143,6 +162,37 @@ static void a_socket_that_cannot_be_watched_is_an_error_for_who_waits(void)
 #endif
 }
 
+/* ---- memory ----------------------------------------------------------------------------------- */
+
+static void without_memory_for_its_later_parts_a_message_is_not_torn(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    born(&g);
+    fake_deliver(s.zmq, "a|b|c|d|e|f");
+    fake_deliver(s.zmq, "m2");
+    atomic_store(&no_memory, true);
+    for (int i = 0; i < 3; i++)
+        CHECK_IS(recv_now(&g, s.socket), -ENOMEM);
+    atomic_store(&no_memory, false);
+    CHECK_IS(recv_now(&g, s.socket), 0);
+    CHECK_TEXT(g.text, "a|b|c|d|e|f");
+    CHECK_IS(recv_now(&g, s.socket), 2);
+    CHECK_IS(ask_recv(&g, s.socket), GZH_WAIT);
+    atomic_store(&no_memory, true);
+    fake_deliver(s.zmq, "1|2|3|4|5|6|7|8|9");
+    CHECK_IS(wait_on(&g, GZH_WAIT), -ENOMEM);
+    atomic_store(&no_memory, false);
+    CHECK_IS(do_recv(&g, s.socket), 0);
+    CHECK_TEXT(g.text, "1|2|3|4|5|6|7|8|9");
+    atomic_store(&no_memory, true);
+    fake_deliver(s.zmq, "a|b|c|d|e|f");
+    CHECK_IS(recv_now(&g, s.socket), -ENOMEM);
+    atomic_store(&no_memory, false);
+    dies(&g);
+    end_scene(&s); /* with what was begun */
+}
+
 /* ---- threads ---------------------------------------------------------------------------------- */
 
 static void without_threads_what_needs_none_goes_on(void)
@@ -187,6 +237,8 @@ int main(void)
     RUN(without_descriptors_nothing_is_queued);
     RUN(without_descriptors_there_is_no_socket);
     RUN(a_socket_that_cannot_be_watched_is_an_error_for_who_waits);
+    if (MAY_FAIL_MALLOC)
+        RUN(without_memory_for_its_later_parts_a_message_is_not_torn);
     RUN(without_threads_what_needs_none_goes_on);
     return 0;
 }
