@@ -4,8 +4,8 @@
  *
  * A relay waits for libzmq's signals itself, in a set of its own (fdset.h): the watch, one thread for
  * all, would add a hand-over to each message.  It waits only when the last look at each socket has
- * shown that nothing can be done; a socket that then refused what its events had promised is
- * `in_doubt`, and all its signals are asked for. */
+ * shown nothing that was not known before, and tried; a socket that refused what its events had
+ * promised is `in_doubt`, and all its signals are asked for. */
 #include "relay.h"
 
 #include <errno.h>
@@ -354,13 +354,20 @@ static bool only_captures(const gzh_relay *p, int number)
            number != p->role[CONTROL];
 }
 
-/* Until somebody has something new to say. */
+/* Until somebody has something new to say.  A call on a socket may have consumed its signal: so look
+ * again first, and do not wait if that shows more than was known. */
 static int wait_for_news(gzh_relay *p)
 {
-    int number = p->role[CAPTURE];
-    int rc = number >= 0 && p->stale & 1u << number ? look(p, number) : 0;
-    if (rc < 0)
-        return rc;
+    bool more = false;
+    for (int i = 0; i < p->count; i++)
+        if (p->stale & 1u << i) {
+            int known = p->places[i].events, rc = look(p, i);
+            if (rc < 0)
+                return rc;
+            more |= (p->places[i].events & ~known) != 0;
+        }
+    if (more)
+        return 0;
     for (int i = 0; i < p->count; i++)
         gzh_fdset_tell_all(&p->set, i + 1, p->places[i].in_doubt);
     unsigned told = gzh_fdset_wait(&p->set);
@@ -388,9 +395,11 @@ static int forward(gzh_relay *p)
             p->stale |= 1u << control; /* the set was not asked */
         for (int i = 0; i < p->count; i++)
             p->places[i].in_doubt = false;
+        GZH_PAUSE("proxy: about to look");
         for (int i = 0; i < p->count; i++)
             if (p->stale & 1u << i && !only_captures(p, i) && (rc = look(p, i)) < 0)
                 return rc;
+        GZH_PAUSE("proxy: has looked");
         if (control >= 0 && (p->places[control].events & ZMQ_POLLIN || p->reply.count > 0) &&
             (rc = obey(p)) < 0)
             return rc;

@@ -188,6 +188,49 @@ static void each_message_is_captured_once_whatever_is_refused(void)
     end_stage(&s);
 }
 
+static void go_on_to(const char *place)
+{
+    stop_at(place);
+    let_go();
+    wait_stopped();
+}
+
+/* A receive consumes the signal that the same socket has room again, while its message cannot go. */
+static void room_that_comes_while_a_message_in_hand_is_refused_is_seen(void)
+{
+    stage s = begin_stage(ZMQ_DEALER, ZMQ_DEALER);
+    void *front = s.zmq[0], *back = s.zmq[1];
+    greenlet a;
+    born(&a);
+    /* So that the 100th receive is the one of m2: libzmq looks at its mailbox then, also if it need not. */
+    for (int i = 0; i < 97; i++)
+        CHECK_IS(recv_now(&a, s.socket[0]), -EAGAIN);
+    fake_refuse(front, true);
+    fake_fail_sends(back, EAGAIN, 2);
+    stop_at("proxy: a message in hand");
+    CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, NULL), GZH_WAIT);
+    fake_deliver(front, "m1");
+    wait_stopped();
+    go_on_to("proxy: about to look"); /* refused: all that back says is asked for, which wakes it at once */
+    stop_at("proxy: about to look");
+    let_go(); /* refused again: now it waits */
+    fake_deliver(back, "b1");
+    wait_stopped();
+    go_on_to("proxy: about to look"); /* m1 has gone, and nothing more was there */
+    CHECK_IS(fake_sent(back), 1);
+    fake_deliver(front, "m2");
+    fake_fail_sends(back, EAGAIN, 1);
+    go_on_to("proxy: has looked");
+    fake_refuse(front, false);
+    let_go();
+    CHECK_TEXT(taken(&a, front), "b1");
+    CHECK_TEXT(taken(&a, back), "m1");
+    CHECK_TEXT(taken(&a, back), "m2");
+    cancel_proxy(&a);
+    dies(&a);
+    end_stage(&s);
+}
+
 /* POLLOUT all the time, and refused for one peer's sake: no event tells when that one has room. */
 static void a_router_that_refuses_is_tried_again_when_its_peer_has_room(void)
 {
@@ -529,6 +572,7 @@ int main(void)
     RUN(nothing_is_received_that_the_other_side_cannot_take);
     RUN(what_was_in_hand_when_it_ended_is_received_next);
     RUN(each_message_is_captured_once_whatever_is_refused);
+    RUN(room_that_comes_while_a_message_in_hand_is_refused_is_seen);
     RUN(a_router_that_refuses_is_tried_again_when_its_peer_has_room);
     RUN(req_and_rep_take_turns);
     RUN(one_socket_may_be_both_sides);
