@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* So many messages from one side, then the other side's turn. */
+/* So many messages or commands from one side, then the other side's turn. */
 #define BURST 1000
 
 /* ---- the places: on the companion's thread, from here on ---- */
@@ -266,12 +266,17 @@ static int move(gzh_relay *p, lane *l)
     return rc ? -rc : 1;
 }
 
+static bool may_go_on(const gzh_relay *p, int done)
+{
+    return done < BURST && atomic_load_explicit(&p->stop, memory_order_relaxed) == GO_ON;
+}
+
 /* How many went, or -errno. */
 static int move_many(gzh_relay *p, lane *l)
 {
     int moved = 0, rc = 1;
     p->stale |= 1u << l->from | 1u << l->to;
-    while (moved < BURST && atomic_load_explicit(&p->stop, memory_order_relaxed) == GO_ON) {
+    while (may_go_on(p, moved)) {
         rc = move(p, l);
         if (rc <= 0)
             break;
@@ -304,11 +309,13 @@ static int add_statistics(gzh_relay *p)
     return rc;
 }
 
+/* As many commands as there are, up to a burst; 1: there may be more to do.  0, or -errno. */
 static int obey(gzh_relay *p)
 {
     place *at = &p->places[p->role[CONTROL]];
     p->stale |= 1u << p->role[CONTROL];
-    for (;;) {
+    at->events &= ~ZMQ_POLLIN; /* what a later look shows is new */
+    for (int obeyed = 0; may_go_on(p, obeyed); obeyed++) {
         if (p->reply.count > 0) {
             int error = gzh_wire_put(&at->socket->wire, &p->reply);
             if (error == EAGAIN)
@@ -325,6 +332,7 @@ static int obey(gzh_relay *p)
             return 0;
         if (error)
             return -error;
+        GZH_PAUSE("proxy: a command in hand");
         int rc = 0;
         if (says(m, "STATISTICS"))
             rc = add_statistics(p);
@@ -342,6 +350,7 @@ static int obey(gzh_relay *p)
         if (rc < 0)
             return rc;
     }
+    return 1;
 }
 
 /* ---- all of it ---- */
@@ -400,12 +409,13 @@ static int forward(gzh_relay *p)
             if (p->stale & 1u << i && !only_captures(p, i) && (rc = look(p, i)) < 0)
                 return rc;
         GZH_PAUSE("proxy: has looked");
+        rc = 0;
         if (control >= 0 && (p->places[control].events & ZMQ_POLLIN || p->reply.count > 0) &&
             (rc = obey(p)) < 0)
             return rc;
         if (p->terminated)
             return 0;
-        moved = false;
+        moved = rc > 0;
         for (lane *l = p->lanes; l < p->lanes + p->lane_count && !p->paused; l++)
             if (can_move(p, l)) {
                 if ((rc = move_many(p, l)) < 0)

@@ -320,6 +320,45 @@ static void a_control_socket_pauses_resumes_counts_and_ends(void)
     end_stage(&s);
 }
 
+static void many_commands_hold_up_neither_messages_nor_the_end(void)
+{
+    for (int closed = 0; closed < 2; closed++) {
+        stage s = begin_stage(ZMQ_PULL, ZMQ_PUSH);
+        greenlet a;
+        gzh_socket *control = on_stage(&s, ZMQ_PULL);
+        born(&a);
+        fake_deliver(s.zmq[0], "m1");
+        for (int i = 0; i < (closed ? 10 : 5000); i++)
+            fake_deliver(s.zmq[2], "RESUME");
+        fake_deliver(s.zmq[2], "TERMINATE");
+        stop_at("proxy: a command in hand");
+        CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, control), GZH_WAIT);
+        wait_stopped();
+        if (closed)
+            gzh_socket_close(s.socket[0], NULL);
+        let_go();
+        CHECK_IS(end_proxy(&a), closed ? -ENOTSOCK : 0);
+        CHECK_IS(fake_sent(s.zmq[1]), closed ? 0 : 1);
+        dies(&a);
+        end_stage(&s);
+    }
+}
+
+static void the_last_command_of_a_burst_is_answered_too(void)
+{
+    stage s = begin_stage(ZMQ_PULL, ZMQ_PUSH);
+    greenlet a;
+    gzh_socket *control = on_stage(&s, ZMQ_REP);
+    born(&a);
+    for (int i = 0; i < 1000; i++)
+        fake_deliver(s.zmq[2], "RESUME");
+    CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, control), GZH_WAIT);
+    UNTIL(fake_sent(s.zmq[2]) == 1000);
+    cancel_proxy(&a);
+    dies(&a);
+    end_stage(&s);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------- */
 
 static void a_close_or_the_end_of_the_context_ends_it(void)
@@ -577,6 +616,8 @@ int main(void)
     RUN(req_and_rep_take_turns);
     RUN(one_socket_may_be_both_sides);
     RUN(a_control_socket_pauses_resumes_counts_and_ends);
+    RUN(many_commands_hold_up_neither_messages_nor_the_end);
+    RUN(the_last_command_of_a_burst_is_answered_too);
     RUN(a_close_or_the_end_of_the_context_ends_it);
     RUN(those_who_ask_meanwhile_wait_and_are_served_afterwards);
     RUN(what_a_killed_receiver_leaves_is_carried_on);
