@@ -342,12 +342,14 @@ int gzh_claim(gzh_socket *s)
             s->owned = true;
             return 0;
         }
+        if (s->blocked)
+            return GZH_WAIT;
         if (spin >= SPINS) {
             /* One that is not in a blocking call is out in microseconds, if it has a processor:
              * a NOBLOCK call should not say "nothing there" because it has none. */
             uint64_t now = gzh_now_ns();
             end = end ? end : now + PATIENCE;
-            if (s->blocked || now > end)
+            if (now > end)
                 return GZH_WAIT;
         }
         unlock(s);
