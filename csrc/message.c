@@ -192,15 +192,21 @@ int gzh_message_pin(gzh_message *m, const void *data, size_t size, uint64_t numb
     return 0;
 }
 
-static int stop_waiting(gzh_request *r)
+/* pins held */
+static void forget(gzh_request *r)
 {
-    lock();
     for (gzh_request **at = &waiters; *at; at = &(*at)->next)
         if (*at == r) {
             *at = r->next;
             break;
         }
     atomic_store(&r->state, GZH_IDLE);
+}
+
+static int cancel(gzh_request *r)
+{
+    lock();
+    forget(r);
     unlock();
     return 0;
 }
@@ -215,7 +221,7 @@ int gzh_pin_wait(gzh_companion *companion, uint64_t number)
     while (p && p->number != number)
         p = p->next;
     if (p) {
-        r->cancel = stop_waiting;
+        r->cancel = cancel;
         r->size = number;
         atomic_store(&r->state, GZH_QUEUED);
         r->next = waiters;
@@ -233,11 +239,11 @@ int gzh_pin_end(gzh_companion *companion, bool give_up)
     gzh_companion_drain(companion);
     lock();
     bool granted = atomic_load(&r->state) == GZH_GRANTED;
+    if (granted || give_up)
+        forget(r);
     unlock();
-    if (!granted && !give_up)
-        return GZH_WAIT;
-    stop_waiting(r);
-    return granted ? 0 : -EAGAIN;
+    GZH_PAUSE("pin: has looked");
+    return granted ? 0 : give_up ? -EAGAIN : GZH_WAIT;
 }
 
 gzh_message *gzh_message_take(gzh_message *m, int index)

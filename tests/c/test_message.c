@@ -153,6 +153,34 @@ static void who_waits_for_a_pin_may_leave(void)
     dies(&other);
 }
 
+static greenlet leaver;
+
+static void *leaves(void *rc)
+{
+    *(int *)rc = gzh_pin_end(leaver.companion, true);
+    return NULL;
+}
+
+static void a_pin_that_is_given_back_when_one_leaves_tells_it_nothing_more(void)
+{
+    gzh_message *m = gzh_message_new();
+    uint64_t number;
+    int rc = 0;
+    born(&leaver);
+    CHECK_IS(gzh_message_pin(m, memory, 3, 11), 0);
+    CHECK_IS(gzh_pin_wait(leaver.companion, 11), GZH_WAIT);
+    stop_at("pin: has looked");
+    pthread_t thread = start(leaves, &rc);
+    wait_stopped();
+    gzh_message_free(m);
+    let_go();
+    join(thread);
+    CHECK_IS(rc, -EAGAIN);
+    NOT_TOLD(&leaver); /* or its next wait would be woken for nothing */
+    CHECK_IS(gzh_released(&number, 1), 1);
+    dies(&leaver);
+}
+
 static void a_shared_pin_is_given_back_by_the_last(void)
 {
     uint64_t numbers[2];
@@ -219,6 +247,7 @@ int main(void)
     RUN(a_message_moves_onto_the_heap_few_parts_or_many);
     RUN(a_pin_is_given_back_when_libzmq_is_done);
     RUN(who_waits_for_a_pin_may_leave);
+    RUN(a_pin_that_is_given_back_when_one_leaves_tells_it_nothing_more);
     RUN(a_shared_pin_is_given_back_by_the_last);
     RUN(pins_of_many_threads_are_each_told_once);
     return 0;
