@@ -327,9 +327,7 @@ static void end_context(gzh_context *c)
     while (c->waiters) {
         gzh_request *r = c->waiters;
         c->waiters = r->next;
-        r->result = 0;
-        atomic_store(&r->state, GZH_GRANTED);
-        gzh_companion_tell(r->companion);
+        gzh_grant(r, 0);
     }
     c->ender = NULL;
     bool last = let_go(c);

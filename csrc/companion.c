@@ -176,9 +176,19 @@ void gzh_companion_run(gzh_companion *c)
     give_job(c, JOB_RUN);
 }
 
-void gzh_companion_tell(gzh_companion *c)
+/* Of a poll's node: is it the first of its poll?  Then the whole is granted too (poll.c). */
+static bool is_first(const gzh_request *node)
 {
-    gzh_pipe_signal(&c->done);
+    int queued = GZH_QUEUED;
+    return atomic_compare_exchange_strong(&node->whole->state, &queued, GZH_GRANTED);
+}
+
+void gzh_grant(gzh_request *r, int result)
+{
+    r->result = result;
+    atomic_store(&r->state, GZH_GRANTED);
+    if (!r->whole || is_first(r))
+        gzh_pipe_signal(r->ear ? r->ear : &r->companion->done);
 }
 
 void gzh_companion_drain(gzh_companion *c)

@@ -39,8 +39,9 @@ struct gzh_request {
     gzh_companion *companion; /* constant */
     atomic_int state;
     int result;               /* written by the granter before GRANTED; >= 0, or -errno */
-    void *subject;            /* the socket or context that it waits on */
+    void *subject;            /* the socket, context or proxy that it waits on, if it is one */
     gzh_request *next, *prev; /* in a queue of the subject, under its mutex */
+    const gzh_pipe *ear;      /* who is told, if not the greenlet: a proxy's thread; else NULL.  Constant */
     gzh_request *whole;       /* of a poll's node (poll.c): what it is a part of; else NULL.  Constant */
     /* Take the request back, whatever its state; called by its greenlet, or for one whose thread
      * has ended.  0, or GZH_ABANDONED: the companion is still inside a call for it. */
@@ -51,7 +52,7 @@ struct gzh_request {
     int kind, option, mask;
     _Atomic uint64_t since; /* on the coarse clock; for people */
     bool abandoned; /* its greenlet has gone while the companion was inside the call */
-    size_t size;
+    size_t size; /* of a pin: its number */
     void *data;
 };
 
@@ -84,9 +85,10 @@ int gzh_companion_ready(gzh_companion *companion);
 /* Wake its thread to call request->run; needs gzh_companion_ready before. */
 void gzh_companion_run(gzh_companion *companion);
 
-/* Grant: the last touch of a request by another than its greenlet.  The caller holds the
- * subject's queue mutex, and the state is GRANTED already. */
-void gzh_companion_tell(gzh_companion *companion);
+/* The last touch, by another than its greenlet, of a request that is out of its queue.  The caller holds
+ * the subject's queue mutex, which the greenlet takes before it lets the request go.  Of the nodes of a
+ * poll only the first tells. */
+void gzh_grant(gzh_request *request, int result);
 /* The greenlet's side of that: take the byte. */
 void gzh_companion_drain(gzh_companion *companion);
 /* Made by a parent process? */

@@ -25,8 +25,8 @@
 #include "watch.h"
 #include "wire.h"
 
-/* What a request asks for.  HOLD: to be the owner; its thread is signalled through the pipe in `data`
- * when it is. */
+/* What a request asks for.  HOLD: to be the owner; its thread is told when it is, and has an `ear` for
+ * that. */
 enum { RECEIVE, SEND, POLL, CALL, HOLD };
 
 typedef struct { gzh_request *head, *tail; int count; } queue;
@@ -106,11 +106,6 @@ void gzh_unlink(queue *q, gzh_request *r);
 void gzh_append_ready(gzh_socket *s, gzh_message *m);
 gzh_message *gzh_take_ready(gzh_socket *s);
 
-/* The last touch of a request that is out of its queue: its greenlet takes the mutex before it lets
- * the request go. */
-void gzh_grant(gzh_request *r, int result);
-/* The same for a poll's node: is it the first of its poll, whose greenlet is to be told?  (poll.c) */
-bool gzh_is_first(gzh_request *node);
 /* Has this OS thread's hub to turn before a call that blocks goes on?  (ask.c) */
 bool gzh_slice_is_over(void);
 /* Give waiting receivers what lies in the ready list for nobody. */

@@ -163,8 +163,7 @@ static void release(void *data, void *hint)
         gzh_request *r = *at;
         if (r->size == p->number) {
             *at = r->next;
-            atomic_store(&r->state, GZH_GRANTED);
-            gzh_companion_tell(r->companion);
+            gzh_grant(r, 0);
         } else
             at = &r->next;
     }

@@ -36,12 +36,6 @@ typedef struct {
     gzh_request node[];
 } nodes;
 
-bool gzh_is_first(gzh_request *node)
-{
-    int queued = GZH_QUEUED;
-    return atomic_compare_exchange_strong(&node->whole->state, &queued, GZH_GRANTED);
-}
-
 /* ---- at once ---- */
 
 /* 0, GZH_FORKED or -errno. */

@@ -193,7 +193,7 @@ static void add_places(gzh_relay *r, gzh_socket *const *sockets, gzh_companion *
         if (i == r->count) {
             r->places[r->count++] = (place){
                 .socket = sockets[role],
-                .hold = {.kind = HOLD, .companion = companion, .data = &r->kick},
+                .hold = {.kind = HOLD, .companion = companion, .ear = &r->kick},
                 .listed = true,
             };
             gzh_hold(sockets[role]);

@@ -46,7 +46,7 @@ static int claim(gzh_relay *p, place *at)
     }
     unlock(s);
     while (rc == GZH_WAIT) {
-        /* Its kick may have told of two things at once: so look before each wait. */
+        /* Its kick may have told of several things at once: so look before each wait. */
         int why = atomic_load(&p->stop);
         lock(s);
         int state = atomic_load(&at->hold.state);

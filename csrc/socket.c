@@ -82,14 +82,6 @@ static bool anybody_waits(const gzh_socket *s)
 
 /* ---- grant ---- */
 
-void gzh_grant(gzh_request *r, int result)
-{
-    r->result = result;
-    atomic_store(&r->state, GZH_GRANTED);
-    if (!r->whole || gzh_is_first(r))
-        gzh_companion_tell(r->companion);
-}
-
 void gzh_grant_ready(gzh_socket *s)
 {
     while (s->receivers.head && s->ready > s->granted) {
@@ -300,7 +292,7 @@ void gzh_release(gzh_socket *s, bool dry)
             atomic_store(&call->state, GZH_SERVING);
             s->blocked = true;
             if (call->kind == HOLD)
-                gzh_pipe_signal(call->data);
+                gzh_pipe_signal(call->ear);
             else
                 gzh_companion_run(call->companion);
             return;

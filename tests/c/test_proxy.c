@@ -450,6 +450,13 @@ static void *binds_slowly(void *unused)
     return NULL;
 }
 
+static void *binds_slowly_and_is_told(void *unused)
+{
+    (void)unused;
+    CHECK_IS(wait_on(binder.g, ask_call(binder.g, binder.s, GZH_BIND, "slow:x")), -ENOTSOCK);
+    return NULL;
+}
+
 static void it_waits_for_a_slow_bind_and_may_leave_before(void)
 {
     for (int leave = 0; leave < 3; leave++) {
@@ -481,6 +488,33 @@ static void it_waits_for_a_slow_bind_and_may_leave_before(void)
         dies(&b);
         end_stage(&s);
     }
+}
+
+static void one_that_waits_for_a_socket_which_is_closed_tells_its_greenlet_when_it_has_left(void)
+{
+    stage s = begin_stage(ZMQ_PULL, ZMQ_PUSH);
+    greenlet a, b;
+    born(&a);
+    born(&b);
+    binder.g = &b;
+    binder.s = s.socket[1];
+    fake_gate(true);
+    pthread_t thread = start(binds_slowly_and_is_told, NULL);
+    UNTIL(fake_at_gate() == 1);
+    CHECK_IS(ask_proxy(&a, s.socket[0], s.socket[1], NULL, NULL), GZH_WAIT);
+    until_held(s.socket[0]);
+    pause_us(2000); /* the other one is asked for too */
+    stop_at("proxy: about to leave");
+    gzh_socket_close(s.socket[1], NULL);
+    wait_stopped();
+    NOT_TOLD(&a);
+    let_go();
+    CHECK_IS(end_proxy(&a), -ENOTSOCK);
+    fake_gate(false);
+    join(thread);
+    dies(&a);
+    dies(&b);
+    end_stage(&s);
 }
 
 static void one_that_shares_a_socket_begins_when_the_other_has_ended(void)
@@ -622,6 +656,7 @@ int main(void)
     RUN(those_who_ask_meanwhile_wait_and_are_served_afterwards);
     RUN(what_a_killed_receiver_leaves_is_carried_on);
     RUN(it_waits_for_a_slow_bind_and_may_leave_before);
+    RUN(one_that_waits_for_a_socket_which_is_closed_tells_its_greenlet_when_it_has_left);
     RUN(one_that_shares_a_socket_begins_when_the_other_has_ended);
     RUN(one_that_cannot_leave_at_once_is_left_to_itself);
     RUN(proxies_that_come_and_go_lose_nothing_and_never_wait_for_one_another);
