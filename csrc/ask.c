@@ -85,18 +85,6 @@ static bool leave_queue(gzh_socket *s, gzh_request *r)
     return first && r->kind == SEND && s->senders.head;
 }
 
-/* Mutex held: a receiver that had been granted a message goes without it. */
-static void pass_on(gzh_socket *s)
-{
-    s->granted--;
-    gzh_grant_ready(s);
-    if (s->ready > s->granted) {
-        gzh_serve_pollers(s, 0);
-        if (s->blocked)
-            gzh_tell_proxies(s, false);
-    }
-}
-
 static int cancel(gzh_request *r)
 {
     gzh_socket *s = r->subject;
@@ -112,8 +100,10 @@ static int cancel(gzh_request *r)
         rc = GZH_ABANDONED;
         break;
     case GZH_GRANTED:
-        if (r->kind == RECEIVE && r->result >= 0)
-            pass_on(s);
+        if (r->kind == RECEIVE && r->result >= 0) {
+            s->granted--; /* it goes without its message */
+            gzh_offer_ready(s);
+        }
         break;
     }
     if (rc == 0) {

@@ -151,9 +151,7 @@ int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
     if (!s->ready_tail)
         s->ready_tail = kept;
     s->ready++;
-    gzh_grant_ready(s);
-    if (s->blocked)
-        gzh_tell_proxies(s, false);
+    gzh_offer_ready(s);
     unlock(s);
     return 0;
 }

@@ -110,6 +110,8 @@ gzh_message *gzh_take_ready(gzh_socket *s);
 bool gzh_slice_is_over(void);
 /* Give waiting receivers what lies in the ready list for nobody. */
 void gzh_grant_ready(gzh_socket *s);
+/* The same, and what is left then is for those who poll, and for a proxy that has the socket. */
+void gzh_offer_ready(gzh_socket *s);
 /* Those that wait may be served now, and no signal of libzmq's tells it.  Lets the mutex go. */
 void gzh_look_again(gzh_socket *s);
 /* May a REQ or REP send?  Not while a reply (or request) has arrived that nobody has taken yet; a

@@ -120,6 +120,16 @@ int gzh_visible(const gzh_socket *s, int events)
     return events;
 }
 
+void gzh_offer_ready(gzh_socket *s)
+{
+    gzh_grant_ready(s);
+    if (s->ready > s->granted) {
+        gzh_serve_pollers(s, 0);
+        if (s->blocked)
+            gzh_tell_proxies(s, false);
+    }
+}
+
 /* ---- serve: owner, mutex held on entry and on exit, let go around libzmq ---- */
 
 bool gzh_serve_receivers(gzh_socket *s)

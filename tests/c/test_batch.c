@@ -409,6 +409,21 @@ static void who_waits_already_when_a_batch_is_shared_late_is_sent_to_look(void)
     end_scene(&s);
 }
 
+static void what_is_put_back_is_told_to_who_polls(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    born(&g);
+    gzh_message *m = message_of("m1");
+    CHECK_IS(try_poll(s.socket, g.companion, ZMQ_POLLIN, 0), GZH_WAIT);
+    CHECK_IS(gzh_socket_put_back(s.socket, m), 0);
+    CHECK_IS(wait_on(&g, GZH_WAIT), ZMQ_POLLIN);
+    CHECK_IS(recv_now(&g, s.socket), 2);
+    gzh_message_free(m);
+    dies(&g);
+    end_scene(&s);
+}
+
 static void what_is_shared_after_a_close_is_nobodys(void)
 {
     scene s = begin_scene(ZMQ_PULL);
@@ -737,6 +752,7 @@ int main(void)
     RUN(a_second_thread_waits_until_the_first_has_shared_and_then_looks);
     RUN(a_second_thread_that_comes_while_the_batch_is_taken_waits_too);
     RUN(who_waits_already_when_a_batch_is_shared_late_is_sent_to_look);
+    RUN(what_is_put_back_is_told_to_who_polls);
     RUN(what_is_shared_after_a_close_is_nobodys);
     RUN(who_polls_only_for_room_waits_for_no_batch_and_ends_none);
     RUN(a_second_thread_of_two_sockets_is_sent_to_look_once_for_each);
