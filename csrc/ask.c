@@ -177,9 +177,7 @@ static int deliver(gzh_message *m, bool heap, gzh_slot *slot, int flags)
 {
     size_t total = gzh_message_total(m);
     if (flags & GZH_KEEP || !fits(m)) {
-        slot->whole = heap ? m : gzh_message_keep(m);
-        if (!slot->whole)
-            gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+        slot->whole = heap ? m : gzh_message_must_keep(m);
         return GZH_WHOLE;
     }
     char *to = slot->data;
@@ -211,15 +209,9 @@ static int take(gzh_socket *s, gzh_message *m, gzh_message **kept)
     int error = gzh_wire_get(&s->wire, m);
     GZH_PAUSE("take: received");
     lock(s);
-    if (!error && s->ready > 0) {
-        /* Those before it are granted and have not been taken: it goes to the end, we take the
-         * head, and they take what follows, so that all is taken in order. */
-        gzh_message *last = gzh_message_keep(m);
-        if (!last)
-            gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
-        gzh_append_ready(s, last);
-        *kept = gzh_take_ready(s);
-    } else if (error == EAGAIN && s->ready > s->granted) {
+    if (!error)
+        *kept = gzh_rotate_ready(s, m);
+    else if (error == EAGAIN && s->ready > s->granted) {
         *kept = gzh_take_ready(s); /* a receiver has left meanwhile */
         error = 0;
     }

@@ -95,9 +95,7 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gz
         }
         if (m->count != slot->each || gzh_message_total(m) > (size_t)(end - to) ||
             m->count * GZH_FORMAT_SIZE + 1 > format_end - format) {
-            *odd = gzh_message_keep(m);
-            if (!*odd)
-                gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+            *odd = gzh_message_must_keep(m);
             break;
         }
     }
@@ -146,11 +144,7 @@ int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
     if (!kept)
         return -ENOMEM;
     lock(s);
-    kept->next = s->ready_head;
-    s->ready_head = kept;
-    if (!s->ready_tail)
-        s->ready_tail = kept;
-    s->ready++;
+    gzh_prepend_ready(s, kept);
     gzh_offer_ready(s);
     unlock(s);
     return 0;

@@ -104,7 +104,12 @@ bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 void gzh_append(queue *q, gzh_request *r);
 void gzh_unlink(queue *q, gzh_request *r);
 void gzh_append_ready(gzh_socket *s, gzh_message *m);
+void gzh_prepend_ready(gzh_socket *s, gzh_message *m);
 gzh_message *gzh_take_ready(gzh_socket *s);
+/* One that was just received may have to wait for its turn: those in the list are granted and have not
+ * been taken.  It goes to the end, the caller takes the head, and they take what follows, so that all is
+ * taken in order.  NULL: there are none, and it is left as it is. */
+gzh_message *gzh_rotate_ready(gzh_socket *s, gzh_message *newest);
 
 /* Has this OS thread's hub to turn before a call that blocks goes on?  (ask.c) */
 bool gzh_slice_is_over(void);

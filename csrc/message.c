@@ -86,6 +86,14 @@ gzh_message *gzh_message_keep(gzh_message *source)
     return m;
 }
 
+gzh_message *gzh_message_must_keep(gzh_message *source)
+{
+    gzh_message *m = gzh_message_keep(source);
+    if (!m)
+        gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+    return m;
+}
+
 zmq_msg_t *gzh_message_place(gzh_message *m)
 {
     if (m->count == m->room) {

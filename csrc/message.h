@@ -33,6 +33,8 @@ void gzh_message_free(gzh_message *message);
 void gzh_message_move(gzh_message *message, gzh_message *source);
 /* Onto the heap; the source is left empty.  NULL: no memory, the source is untouched. */
 gzh_message *gzh_message_keep(gzh_message *source);
+/* The same of one that was received and cannot be given back: where there is no memory, it stops. */
+gzh_message *gzh_message_must_keep(gzh_message *source);
 
 /* An uninitialised place for one part more, which counts at once; NULL: no memory. */
 zmq_msg_t *gzh_message_place(gzh_message *message);

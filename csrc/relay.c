@@ -95,17 +95,11 @@ static void swap_parts(gzh_message *m)
 static void put_back(gzh_relay *p, lane *l)
 {
     gzh_socket *s = p->places[l->from].socket;
-    gzh_message *m = l->hand == &l->own ? gzh_message_keep(l->hand) : l->hand;
-    if (!m)
-        gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+    gzh_message *m = l->hand == &l->own ? gzh_message_must_keep(l->hand) : l->hand;
     if (p->swap)
         swap_parts(m);
     l->hand = NULL;
-    m->next = s->ready_head;
-    s->ready_head = m;
-    if (!s->ready_tail)
-        s->ready_tail = m;
-    s->ready++;
+    gzh_prepend_ready(s, m);
     gzh_grant_ready(s);
 }
 
@@ -143,19 +137,13 @@ static int fetch(place *at, gzh_message *own, gzh_message **hand)
     int error = gzh_wire_get(&s->wire, own);
     if (error)
         return error;
-    *hand = own;
     if (at->listed) {
-        /* Those before it are granted and have not been taken: as in ask.c's take(). */
         lock(s);
-        if (s->ready > 0) {
-            gzh_message *newest = gzh_message_keep(own);
-            if (!newest)
-                gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
-            gzh_append_ready(s, newest);
-            *hand = gzh_take_ready(s);
-        }
+        *hand = gzh_rotate_ready(s, own);
         unlock(s);
     }
+    if (!*hand)
+        *hand = own;
     return 0;
 }
 

@@ -65,6 +65,15 @@ void gzh_append_ready(gzh_socket *s, gzh_message *m)
     s->ready++;
 }
 
+void gzh_prepend_ready(gzh_socket *s, gzh_message *m)
+{
+    m->next = s->ready_head;
+    s->ready_head = m;
+    if (!s->ready_tail)
+        s->ready_tail = m;
+    s->ready++;
+}
+
 gzh_message *gzh_take_ready(gzh_socket *s)
 {
     gzh_message *m = s->ready_head;
@@ -73,6 +82,14 @@ gzh_message *gzh_take_ready(gzh_socket *s)
         s->ready_tail = NULL;
     s->ready--;
     return m;
+}
+
+gzh_message *gzh_rotate_ready(gzh_socket *s, gzh_message *newest)
+{
+    if (s->ready == 0)
+        return NULL;
+    gzh_append_ready(s, gzh_message_must_keep(newest));
+    return gzh_take_ready(s);
 }
 
 static bool anybody_waits(const gzh_socket *s)
@@ -140,9 +157,7 @@ bool gzh_serve_receivers(gzh_socket *s)
         unlock(s);
         int error = gzh_wire_get(&s->wire, &m);
         if (!error) {
-            kept = gzh_message_keep(&m);
-            if (!kept)
-                gzh_panic(__FILE__, __LINE__, "a received message", ENOMEM);
+            kept = gzh_message_must_keep(&m);
         }
         GZH_PAUSE("serve: received, not granted");
         lock(s);
