@@ -189,14 +189,6 @@ static int capture(gzh_relay *p, lane *l)
     return rc;
 }
 
-static uint64_t bytes_of(const gzh_message *m)
-{
-    uint64_t bytes = 0;
-    for (int i = 0; i < m->count; i++)
-        bytes += zmq_msg_size(&m->part[i]);
-    return bytes;
-}
-
 static void count(tally *of, uint64_t bytes)
 {
     of->messages++;
@@ -228,7 +220,8 @@ static int move(gzh_relay *p, lane *l)
             return -rc;
         if (p->swap)
             swap_parts(l->hand);
-        count(&l->received, bytes_of(l->hand));
+        l->bytes = gzh_message_total(l->hand);
+        count(&l->received, l->bytes);
         GZH_PAUSE("proxy: a message in hand");
     }
     if (p->role[CAPTURE] >= 0 && !l->hand->captured) {
@@ -239,7 +232,6 @@ static int move(gzh_relay *p, lane *l)
         if (rc < 0)
             return rc;
     }
-    uint64_t bytes = bytes_of(l->hand);
     rc = gzh_wire_put(&to->socket->wire, l->hand);
     if (rc == EAGAIN || rc == EFSM) /* EFSM: a REQ that must have its reply before */
         return refused(to);
@@ -250,7 +242,7 @@ static int move(gzh_relay *p, lane *l)
     discard(l->hand, &l->own);
     l->hand = NULL;
     if (rc == 0)
-        count(&l->sent, bytes);
+        count(&l->sent, l->bytes);
     return rc ? -rc : 1;
 }
 

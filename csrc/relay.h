@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
     int from, to; /* numbers of places */
     gzh_message *hand, own;
+    size_t bytes; /* in hand */
     tally received, sent;
     const char *prefix;
     size_t prefix_size;
