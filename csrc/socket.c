@@ -152,17 +152,15 @@ void gzh_offer_ready(gzh_socket *s)
 bool gzh_serve_receivers(gzh_socket *s)
 {
     while (s->receivers.head && !s->closing && !s->calls.head) {
-        gzh_message m, *kept = NULL;
-        gzh_message_init(&m);
         unlock(s);
-        int error = gzh_wire_get(&s->wire, &m);
-        if (!error) {
-            kept = gzh_message_must_keep(&m);
-        }
+        gzh_message *m = gzh_message_new();
+        int error = m ? gzh_wire_get(&s->wire, m) : ENOMEM;
+        if (error)
+            gzh_message_free(m);
         GZH_PAUSE("serve: received, not granted");
         lock(s);
         if (!error) {
-            gzh_append_ready(s, kept);
+            gzh_append_ready(s, m);
             gzh_grant_ready(s);
             s->crowd++;
         } else if (error == EAGAIN) {
