@@ -167,16 +167,16 @@ bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction)
     return flags & ZMQ_DONTWAIT || gzh_socket_timeout(s, direction) == 0;
 }
 
-static bool fits(const gzh_message *m)
+static bool fits(const gzh_message *m, size_t total)
 {
-    return m->count <= GZH_SLOT_PARTS && gzh_message_total(m) <= GZH_SLOT_BYTES;
+    return m->count <= GZH_SLOT_PARTS && total <= GZH_SLOT_BYTES;
 }
 
 /* Empties m, which is on the stack or, if `heap`, gone afterwards. */
 static int deliver(gzh_message *m, bool heap, gzh_slot *slot, int flags)
 {
     size_t total = gzh_message_total(m);
-    if (flags & GZH_KEEP || !fits(m)) {
+    if (flags & GZH_KEEP || !fits(m, total)) {
         slot->whole = heap ? m : gzh_message_must_keep(m);
         return GZH_WHOLE;
     }
@@ -262,10 +262,10 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
         if (dry && !nonblock)
             rc = r ? gzh_enqueue(s, r) : GZH_WAIT;
         bool alone = !kept && !ahead && !r && !s->pollers.head;
-        int most = rc || !alone || flags & GZH_KEEP || !fits(&m) ? 1
-                   : many                                        ? many
-                                                                 : gzh_next_batch(s, flags);
-        if (most > 1) {
+        int most = rc || !alone || flags & GZH_KEEP ? 1
+                   : many                           ? many
+                                                    : gzh_next_batch(s, flags);
+        if (most > 1 && fits(&m, gzh_message_total(&m))) {
             if (!many)
                 s->lent = true;
             unlock(s);
