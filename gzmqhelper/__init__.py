@@ -8,11 +8,12 @@ The map of the package; each line may import those above it:
     error                errors, by pyzmq's name
     _original            the standard library as it was before gevent patched it
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
+    _pins                memory that libzmq reads in place
     _helper              the narrow waist: the only module that waits
     _options             the option table
     _arguments, _buffers errors that name an argument; classes whose instances are buffers
     _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
-    _tracker             MessageTracker; memory that libzmq reads in place
+    _tracker             MessageTracker
     _frame               Frame
     _slots               what is received into
     _messages            receive, send, poll

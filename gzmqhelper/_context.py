@@ -20,6 +20,7 @@ from ._endpoints import OfASocket
 from ._helper import FORKED, check, wait
 from ._native import ffi, lib
 from ._original import original
+from ._pins import let_go
 from ._socket import Socket
 from .constants import LINGER, ContextOption, Errno, SocketType
 
@@ -236,6 +237,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
             ),
             "Context.term",
         )
+        let_go()  # none of its messages is left
 
     def destroy(self, linger: int | None = None) -> None:
         """Close all sockets of the context, and end it. linger: milliseconds; None leaves it."""

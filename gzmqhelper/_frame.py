@@ -1,7 +1,7 @@
 """`Frame`: one part of a message (libzmq's ``zmq_msg_t``).
 
 `_messages.py` makes Frames of what is received with ``copy=False``, and sends what they hold. All of
-it is done at once, on the greenlet's own thread. `_tracker.py` holds memory that libzmq reads in place.
+it is done at once, on the greenlet's own thread. `_pins.py` holds memory that libzmq reads in place.
 """
 
 from __future__ import annotations

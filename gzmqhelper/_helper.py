@@ -33,6 +33,7 @@ from gevent.socket import wait_read
 from . import errors
 from ._native import ffi, lib
 from ._original import original
+from ._pins import let_go
 from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
 _thread_number = original("_thread", "get_ident")
@@ -395,6 +396,7 @@ class _Turns:
         if self.turned:
             self.turned = False
             self._check.start(self._mark)
+        let_go()
         lib.gzh_slice(_SHARE if self._line else _SLICE)
 
     def _mark(self) -> None:

@@ -27,6 +27,7 @@ from ._messages import _sockets
 from ._monitored import Monitored
 from ._native import ffi, lib
 from ._overridden import heed_overriding
+from ._pins import let_go
 from .constants import (
     EVENTS,
     LAST_ENDPOINT,
@@ -220,6 +221,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         self.context._rm_socket(self)
         lib.gzh_socket_close(self._ptr, milliseconds)
         self._ready.clear()  # now, as nobody can add to it any more
+        let_go()
 
     # ---- endpoints -------------------------------------------------------------------------------
 

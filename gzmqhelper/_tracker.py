@@ -1,22 +1,21 @@
-"""`MessageTracker`, and the memory of others that libzmq reads in place (pins).
+"""`MessageTracker`, and `pin`, with which `_frame.py` pins what a Frame holds without a copy.
 
-`_frame.py` pins what a Frame holds without a copy. A pin is held in `_pins` until libzmq says that it is
-done, which `_let_go` asks. Nothing here waits but `MessageTracker.wait`.
+Nothing here waits but `MessageTracker.wait`. `_pins.py` holds the pins.
 """
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import time
 from collections.abc import Iterator
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
 from ._arguments import duration
 from ._helper import check, wait
-from ._native import ffi, lib
+from ._native import lib
+from ._pins import let_go as _let_go
+from ._pins import pins as _pins
 from .constants import Errno
 
 if TYPE_CHECKING:
@@ -24,28 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MessageTracker"]
 
-_pins: Final[dict[int, Any]] = {}
 _numbers: Final[Iterator[int]] = itertools.count(1)
-
-
-def _let_go() -> None:
-    """Drop the memory that libzmq has done with since the last time."""
-    room = ffi.new("uint64_t[64]")  # not everybody's: another thread may come in between
-    while count := lib.gzh_released(room, 64):
-        for number in ffi.unpack(room, count):
-            _pins.pop(number, None)
-
-
-@atexit.register
-def _keep_for_ever() -> None:
-    # libzmq's threads go on reading while Python takes itself apart: what they may still read gets
-    # a reference that nobody ever drops.
-    _let_go()
-    if not _pins:
-        return
-    ctypes: Any = import_module("ctypes")  # which takes as long as a tenth of this package
-    for held in _pins.values():
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))
 
 
 class MessageTracker:

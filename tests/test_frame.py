@@ -9,7 +9,7 @@ import pytest
 from support import resident_kb, run
 
 import gzmqhelper as zmq
-from gzmqhelper import _tracker
+from gzmqhelper import _pins
 from gzmqhelper._native import ffi
 
 LARGE = 100_000
@@ -285,7 +285,47 @@ def test_memory_goes_with_the_last_who_holds_it(pair):
     assert gone() is not None
     del view
     gc.collect()
-    _tracker._let_go()
+    gevent.sleep(0.01)
+    right.send(b"the first call of a new slice of time")
+    assert gone() is None
+
+
+def test_memory_goes_though_the_sender_only_receives_from_then_on(pair):
+    left, right = pair
+    data = Memory(LARGE)
+    gone = weakref.ref(data)
+    left.send(data, copy=False)
+    del data
+    assert len(right.recv()) == LARGE
+    for _ in range(3):
+        gevent.sleep(0.01)
+        right.send(b"next")
+        left.recv()
+    assert gone() is None
+
+
+def test_memory_goes_with_the_socket_that_held_the_last_message(pair):
+    left, right = pair
+    data = Memory(LARGE)
+    gone = weakref.ref(data)
+    left.send(data, copy=False)
+    del data
+    right.recv()
+    right.close()
+    assert gone() is None
+
+
+def test_memory_goes_with_the_context_whose_messages_nobody_took():
+    context = zmq.Context()
+    push = context.socket(zmq.PUSH)
+    push.linger = 0
+    push.connect("tcp://127.0.0.1:9")
+    data = Memory(LARGE)
+    gone = weakref.ref(data)
+    push.send(data, copy=False)
+    del data
+    push.close()
+    context.term()
     assert gone() is None
 
 
@@ -312,9 +352,9 @@ def test_a_thousand_large_messages_leave_no_memory_behind(pair):
     traffic(20)
     gc.collect()
     before = resident_kb()
-    pins = len(_tracker._pins)
+    pins = len(_pins.pins)
     traffic(300)
-    assert len(_tracker._pins) < pins + 5
+    assert len(_pins.pins) < pins + 5
     assert resident_kb() - before < 50_000
 
 
@@ -487,7 +527,7 @@ def test_a_message_that_is_dropped_unsent_is_done(sockets):
 
 def test_a_send_that_raised_again_holds_no_memory(sockets):
     push = sockets(zmq.PUSH)
-    others = set(_tracker._pins)
+    others = set(_pins.pins)
     frame = zmq.Frame(bytes(LARGE), track=True)
     for call in (
         lambda: push.send(frame, zmq.NOBLOCK),
@@ -499,7 +539,7 @@ def test_a_send_that_raised_again_holds_no_memory(sockets):
     assert not frame.tracker.done
     frame.close()
     assert frame.tracker.done  # which also lets go of what else is done
-    assert set(_tracker._pins) <= others
+    assert set(_pins.pins) <= others
 
 
 def test_a_frame_without_a_tracker_cannot_be_tracked(pair):

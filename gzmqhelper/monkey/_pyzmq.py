@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from .._context import Context
 from .._libzmq import pyzmq_version, pyzmq_version_info, zmq_version, zmq_version_info
+from .._pins import let_go, pins
 from .._socket import Socket
-from .._tracker import _let_go, _pins
 
 # What ``from zmq.sugar.version import *`` gives.
 __all__ = [
@@ -68,8 +68,8 @@ class _Pins:
     @property
     def refs(self) -> Mapping[int, Any]:
         """Those buffers, each by a number of its own."""
-        _let_go()
-        return _pins
+        let_go()
+        return pins
 
 
 gc: Final = _Pins()
