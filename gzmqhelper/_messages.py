@@ -15,7 +15,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, overload
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from . import errors
 from ._arguments import duration, integer
@@ -102,7 +102,7 @@ class Messages:
     __slots__ = ("_closed", "_partial", "_ptr", "_ready", "_topics")
     _ptr: Any
     _closed: bool
-    _partial: set[int]  # which helpers (by id) are in the middle of a message, or died there
+    _partial: set[ref[Helper]]  # those that are in the middle of a message
     # Messages that a flood brought before they were asked for (csrc/batch.c): what is received next, by
     # whomever; of one part, or a list of several. None is a mark: see _take_ready. The last is none.
     _ready: deque[Any]
@@ -363,7 +363,7 @@ class Messages:
     def _take(self, kept: WeakKeyDictionary[Any, list[Any]], helper: Helper) -> list[Any]:
         parts = kept.pop(self, [])
         if not (self in helper.unread or self in helper.unsent):
-            self._partial.discard(id(helper))
+            self._partial.discard(ref(helper))
         return parts
 
     def _take_unread(self) -> list[Any]:
@@ -381,7 +381,7 @@ class Messages:
     def _put_unread(self, parts: list[Any]) -> None:
         helper = current()
         helper.unread[self] = parts
-        self._partial.add(id(helper))
+        self._partial.add(ref(helper, self._partial.discard))
 
     def _begin_or_go_on(
         self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None
@@ -406,7 +406,7 @@ class Messages:
             if asked and not ready:
                 raise errors.error(Errno.EAGAIN, f"send on {self!r}")
             helper.unsent[self] = []
-            self._partial.add(id(helper))
+            self._partial.add(ref(helper, self._partial.discard))
         elif self._closed:
             raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
         helper.unsent[self].append(part)
