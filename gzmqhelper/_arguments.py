@@ -32,3 +32,8 @@ def address_of(thing: Any) -> int:
     """The address of a socket or context of libzmq's, given as an int or as an object of another
     binding that tells it, ``underlying``. Raises TypeError."""
     return integer("shadow", getattr(thing, "underlying", thing))
+
+
+def in_time(timeout: float | None) -> dict[str, Any]:
+    """A timeout to be passed on, if there is one: the methods of a subclass need not know of any."""
+    return {} if timeout is None else {"timeout": timeout}

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from ._arguments import integer
+from ._arguments import in_time, integer
 from ._many import Many
 from ._messages import Messages
 from ._native import ffi
@@ -100,8 +100,7 @@ class Formats(Many):
         timeout: float | None = None,
     ) -> _T:
         """Receive a message, and return ``deserialize(parts)``."""
-        in_time: Any = {} if timeout is None else {"timeout": timeout}
-        return self._deserialize(self.recv_multipart(flags, copy, **in_time), deserialize)
+        return self._deserialize(self.recv_multipart(flags, copy, **in_time(timeout)), deserialize)
 
     def recv_into(
         self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0, timeout: float | None = None
@@ -130,8 +129,7 @@ class Formats(Many):
         return size
 
     def _one(self, flags: int, timeout: float | None) -> Any:
-        # A subclass's own recv may know no timeout.
-        return self.recv(flags) if timeout is None else self.recv(flags, timeout=timeout)
+        return self.recv(flags, **in_time(timeout))
 
     def _deserialize(self, recvd: Any, load: Callable[[Any], _T]) -> _T:
         """Unpack what was received. For subclasses, whose recv returns something else than bytes."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from . import errors
+from ._arguments import in_time
 from ._helper import WAIT, YIELD, check, turn
 from ._messages import Messages
 from ._native import ffi, lib
@@ -120,9 +121,9 @@ class Many(Messages):
     def _send_one(self, message: Any, index: int, flags: int, copy: bool, timeout: float | None) -> None:
         try:
             if isinstance(message, (list, tuple)):
-                self.send_multipart(message, flags, copy, timeout=timeout)
+                self.send_multipart(message, flags, copy, **in_time(timeout))
             else:
-                self.send(message, flags, copy, timeout=timeout)
+                self.send(message, flags, copy, **in_time(timeout))
         except (TypeError, ValueError) as e:
             raise type(e)(f"send_many: message {index}: {e}") from None
 

@@ -1,9 +1,10 @@
-"""`heed_overriding`: whole messages through the `send` and `recv` of a subclass that has its own.
+"""`heed_overriding`: all messages through the `send` and `recv` of a subclass that has its own.
 
 Programs subclass `Socket` to count messages, or to pack them, and override `send` and `recv` alone, as
 elsewhere `send_multipart` and `recv_multipart` call these for each part. Here they do not, and send and
-receive whole messages; so a subclass that overrides the former gets such of the latter. Each message is
-whole all the same: the parts that a greenlet has begun to send, or to receive, are its own.
+receive whole messages, and `send_many` and `recv_many` those of a batch; so a subclass that overrides the
+former gets such of the latter. Each message is whole all the same: the parts that a greenlet has begun to
+send, or to receive, are its own.
 
 `_socket.py` asks for it, when a subclass is made.
 """
@@ -13,21 +14,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from . import errors
+from ._arguments import in_time
 from ._frame import Frame, not_a_buffer
+from ._many import Many
 from ._messages import Messages
-from .constants import RCVMORE, SNDMORE
+from .constants import NOBLOCK, RCVMORE, SNDMORE
 
 
 def heed_overriding(cls: Any) -> None:
-    """Give a new subclass of `Socket` what it needs beside the methods that it overrides."""
-    if "send" in vars(cls) and cls.send_multipart is Messages.send_multipart:
+    """Give a new subclass of `Socket` what it needs beside the methods that it, or a mixin, overrides."""
+    if cls.send is not Messages.send and cls.send_multipart is Messages.send_multipart:
         cls.send_multipart = _send_multipart
-    if "recv" in vars(cls) and cls.recv_multipart is Messages.recv_multipart:
+    if cls.recv is not Messages.recv and cls.recv_multipart is Messages.recv_multipart:
         cls.recv_multipart = _recv_multipart
-
-
-def _in_time(timeout: float | None) -> dict[str, float]:
-    return {} if timeout is None else {"timeout": timeout}  # which a subclass need not know
+    if cls.send_multipart is not Messages.send_multipart:
+        cls._send_at_once = _send_none_at_once
+    if cls.recv_multipart is not Messages.recv_multipart and cls.recv_many is Many.recv_many:
+        cls.recv_many = _recv_many
 
 
 def _send_multipart(
@@ -51,15 +55,45 @@ def _send_multipart(
                 raise not_a_buffer(part, index) from None
     *others, last = parts
     for part in others:
-        self.send(part, flags | SNDMORE, copy=copy, track=track, **_in_time(timeout))
-    return self.send(last, flags, copy=copy, track=track, **_in_time(timeout))
+        self.send(part, flags | SNDMORE, copy=copy, track=track, **in_time(timeout))
+    return self.send(last, flags, copy=copy, track=track, **in_time(timeout))
 
 
 def _recv_multipart(
     self: Any, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
 ) -> list[Any]:
     """Receive a whole message, by this class's `recv` for each part. As `Socket.recv_multipart` else."""
-    parts = [self.recv(flags, copy=copy, track=track, **_in_time(timeout))]
+    parts = [self.recv(flags, copy=copy, track=track, **in_time(timeout))]
     while self.get(RCVMORE):
-        parts.append(self.recv(flags, copy=copy, track=track, **_in_time(timeout)))
+        parts.append(self.recv(flags, copy=copy, track=track, **in_time(timeout)))
     return parts
+
+
+def _send_none_at_once(self: Any, messages: list[Any], begin: int, flags: int) -> int:
+    """`Many.send_many` then sends each for itself."""
+    return 0
+
+
+def _recv_many(self: Any, max: int = 1000, flags: int = 0, timeout: float | None = None) -> list[Any]:
+    """Receive all messages that are there, by this class's `recv_multipart`. As `Socket.recv_many` else.
+
+    Whatever the class itself raises has an attribute ``received``: the messages received before.
+    """
+    if max < 1:
+        raise ValueError(f"recv_many: max must be at least 1, got {max!r}")
+    messages: list[Any] = []
+    try:
+        messages.append(_message(self.recv_multipart(flags, **in_time(timeout))))
+        while len(messages) < max:
+            messages.append(_message(self.recv_multipart(flags | NOBLOCK)))
+    except errors.ZMQError:
+        if not messages:
+            raise  # else the next call will be told
+    except BaseException as e:
+        e.received = messages  # type: ignore[attr-defined]
+        raise
+    return messages
+
+
+def _message(parts: Any) -> Any:
+    return parts[0] if isinstance(parts, list) and len(parts) == 1 else parts

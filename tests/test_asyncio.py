@@ -180,6 +180,16 @@ def test_one_socket_is_used_in_one_loop_after_the_other():
         assert [asyncio.run(test()) for _ in range(3)] == [b"x"] * 3
 
 
+def test_many_at_once_are_refused_for_they_would_wait_in_greenlets(run):
+    async def test(push, pull):
+        for call in (lambda: push.send_many([b"x"]), lambda: pull.recv_many()):
+            with pytest.raises(zmq.ZMQError, match="not in asyncio: await") as caught:
+                call()
+            assert caught.value.errno == zmq.ENOTSUP
+
+    run(test)
+
+
 def test_greenlets_run_while_a_program_waits_in_its_event_loop(run):
     async def test(a, b):
         with zmq.Socket(b) as plain:

@@ -187,6 +187,75 @@ def test_a_subclass_that_overrides_send_and_recv_alone_overrides_them_for_multip
     assert right.recv_multipart()[0] == b"H"
 
 
+class Mixed:
+    def recv(self, *args, **kwargs):
+        return super().recv(*args, **kwargs) + b"?"
+
+
+class ByAMixin(Mixed, zmq.Socket):
+    pass
+
+
+class Headless(zmq.Socket):
+    def recv_multipart(self, *args, **kwargs):
+        return super().recv_multipart(*args, **kwargs)[1:]
+
+
+class Choosy(zmq.Socket):
+    def recv(self, *args, **kwargs):
+        return super().recv(*args, **kwargs).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    "cls, sent, received",
+    [
+        (Shouting, [b"a", [b"b", b"c"], b"d"], [b"a!", [b"b!", b"c!"], b"d!"]),
+        (ShoutingLouder, [b"a", b"b"], [b"a!!", b"b!!"]),
+        (ByAMixin, [b"a", [b"b", b"c"]], [b"a?", [b"b?", b"c?"]]),
+        (Headless, [[b"1", b"a"], [b"2", b"b", b"c"]], [b"a", [b"b", b"c"]]),
+    ],
+)
+def test_what_a_subclass_overrides_it_overrides_for_many_at_once_too(pair, cls, sent, received):
+    left, right = pair
+    left.send_many(sent)
+    assert cls(right).recv_many() == received
+    left.send_many(sent)
+    own = cls(right)
+    assert own.recv_many(1) == received[:1]
+    assert own.recv_many(flags=zmq.NOBLOCK) == received[1:]
+    with pytest.raises(zmq.Again):
+        own.recv_many(flags=zmq.NOBLOCK)
+    with pytest.raises(ValueError, match="at least 1"):
+        own.recv_many(0)
+
+
+def test_a_subclass_may_receive_many_in_time_if_it_knows_of_time(pair):
+    left, right = pair
+    left.send_many([b"a", b"b"])
+    mixed = ByAMixin(right)
+    assert mixed.recv_many(timeout=1) == [b"a?", b"b?"]
+    with pytest.raises(zmq.Again):
+        mixed.recv_many(timeout=0.01)
+
+
+def test_many_are_sent_by_the_send_that_a_subclass_has(pair):
+    left, right = pair
+    assert Shouting(left).send_many([b"a", (b"b", b"c"), b"d"]) == 3
+    assert right.recv_many() == [b"A", [b"B", b"C"], b"D"]
+    assert Whole(left).send_many([b"e", [b"f"]]) == 2
+    assert right.recv_many() == [b"E", [b"HEAD", b"F"]]
+
+
+def test_what_came_before_a_message_that_a_subclass_cannot_take_is_not_lost(pair):
+    left, right = pair
+    left.send_many([b"a", b"b", b"\xff", b"c"])
+    choosy = Choosy(right)
+    with pytest.raises(UnicodeDecodeError) as caught:
+        choosy.recv_many()
+    assert caught.value.received == ["a", "b"]
+    assert choosy.recv_many() == ["c"]
+
+
 def test_messages_of_such_a_class_are_whole_among_those_of_others(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
     shouting = Shouting(push)
@@ -209,6 +278,8 @@ def test_a_subclass_that_overrides_neither_is_as_quick_as_a_socket():
 
     assert Quick.send_multipart is zmq.Socket.send_multipart
     assert Quick.recv_multipart is zmq.Socket.recv_multipart
+    assert Quick.recv_many is zmq.Socket.recv_many
+    assert Quick._send_at_once is zmq.Socket._send_at_once
 
 
 def test_a_subclass_may_receive_something_else_and_unpack_it(pair):

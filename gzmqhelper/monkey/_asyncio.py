@@ -213,6 +213,16 @@ class Socket(_Socket):
 
     recv_unicode = recv_string  # type: ignore[assignment]  # futures
 
+    def recv_many(self, max: int = 1000, flags: int = 0, timeout: float | None = None) -> Any:
+        """Not here: raises `ZMQError`, ENOTSUP."""
+        raise ZMQError(Errno.ENOTSUP, "recv_many waits in greenlets, not in asyncio: await recv_multipart")
+
+    def send_many(
+        self, messages: Any, flags: int = 0, copy: bool = True, timeout: float | None = None
+    ) -> Any:
+        """Not here: raises `ZMQError`, ENOTSUP."""
+        raise ZMQError(Errno.ENOTSUP, "send_many waits in greenlets, not in asyncio: await send_multipart")
+
     def _attempt(self, line: deque[_Waiter], attempt: Callable[..., Any], flags: int, option: int) -> _Future:
         """Try at once, unless others wait in this line; else wait in it."""
         loop = _running()
