@@ -214,13 +214,13 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         if self._closed:
             return
         milliseconds = _NULL if linger is None else ffi.new("int *", linger)
-        self._closed = True
+        if self._shadow_obj is None:
+            # First, as Ctrl-C comes between any two lines: C's may be said again, and all else can wait.
+            lib.gzh_socket_close(self._ptr, milliseconds)
+            self._ready.clear()  # now, as nobody can add to it any more
+            self.context._rm_socket(self)
         self._partial.clear()  # what was received and not taken goes too
-        if self._shadow_obj is not None:
-            return
-        self.context._rm_socket(self)
-        lib.gzh_socket_close(self._ptr, milliseconds)
-        self._ready.clear()  # now, as nobody can add to it any more
+        self._closed = True
         let_go()
 
     # ---- endpoints -------------------------------------------------------------------------------

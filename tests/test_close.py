@@ -261,6 +261,26 @@ def test_what_was_received_of_a_message_and_not_taken_goes_with_the_socket(socke
         assert caught.value.errno == zmq.ENOTSOCK
 
 
+def test_a_close_that_ctrl_c_breaks_off_can_be_said_again():
+    class Interrupted(zmq.Context):
+        def _rm_socket(self, socket):
+            if not self.__dict__.setdefault("interrupted", False):
+                self.__dict__["interrupted"] = True
+                raise KeyboardInterrupt
+            super()._rm_socket(socket)
+
+    context = Interrupted()
+    sock = context.socket(zmq.PUSH)
+    sock.connect("tcp://127.0.0.1:9")
+    sock.send(b"that never arrives")
+    with pytest.raises(KeyboardInterrupt):
+        sock.close(0)
+    sock.close(0)
+    assert sock.closed and not context._sockets
+    with gevent.Timeout(5):
+        context.term()
+
+
 def test_what_was_begun_of_a_message_and_not_ended_goes_with_the_socket(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
     push.send(b"1", zmq.SNDMORE)
