@@ -51,7 +51,7 @@ class _Plan:
         items = ffi.new(_ITEMS, count)
         ffi.memmove(items, self.items, count * _ITEM_BYTES)
         for _, socket in self.sockets:
-            if socket._closed:  # a shadow may be, though what it shadows is not
+            if socket._closed:  # since the plan was made: a shadow leads elsewhere from then on
                 raise errors.error(Errno.ENOTSOCK, f"poll on {socket!r}")
         others = []
         for index in self.others:

@@ -60,6 +60,35 @@ _THREAD_SAFE: Final = frozenset(map(SocketType, (12, 13, 14, 15, 16, 17, 19, 20)
 _by_address: WeakValueDictionary[int, Socket[Any]] = WeakValueDictionary()
 
 
+_closed_one: Any = None
+
+
+def _closed_socket() -> Any:
+    """A socket of C's that is closed, one for all: what a shadow leads to from its own close on."""
+    global _closed_one
+    if _closed_one is None:
+        context, out = ffi.new("gzh_context **"), ffi.new("gzh_socket **")
+        try:
+            check(lib.gzh_context_new(1, context), "a shadow socket")
+            check(lib.gzh_socket_open(context[0], SocketType.PAIR, out), "a shadow socket")
+        finally:
+            if out[0]:
+                lib.gzh_socket_close(out[0], _NULL)
+            if context[0]:
+                lib.gzh_context_drop(context[0])
+        _closed_one = out[0]
+    return _closed_one
+
+
+def _in_child() -> None:
+    global _closed_one
+    _closed_one = None  # it would say that it was made before the fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):
     """A ZeroMQ socket, for any number of greenlets of any number of OS threads at once.
 
@@ -106,6 +135,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             if own is not None and not own._closed:
                 shadow = own
         if isinstance(shadow, Socket):
+            _closed_socket()  # as a close may not fail
             self._shadow_obj = shadow
             self.context = shadow.context
             self._ptr = shadow._ptr
@@ -219,6 +249,11 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             lib.gzh_socket_close(self._ptr, milliseconds)
             self._ready.clear()  # now, as nobody can add to it any more
             self.context._rm_socket(self)
+        elif isinstance(self._shadow_obj, Socket):
+            # The other stays open. (One that was made before a fork says so, here too.)
+            self._ptr, self._ready = _closed_one or self._ptr, deque()
+        else:
+            lib.gzh_socket_close(self._ptr, _NULL)  # of ours; libzmq's stays open
         self._partial.clear()  # what was received and not taken goes too
         self._closed = True
         let_go()

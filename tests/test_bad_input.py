@@ -12,6 +12,7 @@ from gevent.event import AsyncResult
 from gevent.exceptions import BlockingSwitchOutError
 
 import gzmqhelper as zmq
+from gzmqhelper import _socket
 
 
 @pytest.fixture
@@ -131,6 +132,55 @@ def test_a_shadow_of_a_socket_that_was_closed_says_so_too(sockets, kind):
     shadow = zmq.Socket.shadow(sock)
     sock.close()
     check_says_closed(shadow)
+
+
+@pytest.mark.parametrize("kind", ["REQ", "PULL", "PAIR"])
+@pytest.mark.parametrize(
+    "shadow",
+    [
+        zmq.Socket,
+        lambda s: zmq.Socket.shadow(s.underlying),
+        lambda s: zmq.Socket.shadow(zmq.Socket(s)),
+        lambda s: zmq.Socket(s.context, shadow=unknown_address(s)),
+    ],
+    ids=["of a socket", "of its address", "of a shadow", "of an address that is not ours"],
+)
+def test_a_shadow_that_was_closed_says_so_while_its_socket_works_on(sockets, kind, shadow):
+    sock = sockets(zmq.SocketType[kind])
+    sock.bind("inproc://original")
+    other = shadow(sock)
+    other.close()
+    check_says_closed(other)
+    assert list(other) == []
+    assert other.closed and other.underlying == 0 and other.type == zmq.SocketType[kind]
+    other.close()
+    assert not sock.closed and sock.last_endpoint == b"inproc://original"
+    peer = sockets({zmq.REQ: zmq.REP, zmq.PULL: zmq.PUSH, zmq.PAIR: zmq.PAIR}[sock.type])
+    peer.connect("inproc://original")
+    if kind == "PULL":
+        peer.send(b"x")
+        assert sock.recv(timeout=2) == b"x"
+    else:
+        sock.send(b"x", timeout=2)
+        assert peer.recv(timeout=2) == b"x"
+
+
+def unknown_address(sock):
+    """The address of a socket, as another binding has it: nothing of ours is known by it."""
+    address = sock.underlying
+    _socket._by_address.pop(address)
+    return address
+
+
+def test_a_poller_hears_that_a_shadow_was_closed_since_its_last_poll(sockets):
+    shadow = zmq.Socket(sockets(zmq.PULL))
+    poller = zmq.Poller()
+    poller.register(shadow, zmq.POLLIN)
+    assert poller.poll(0) == []
+    shadow.close()
+    with pytest.raises(zmq.ZMQError) as caught:
+        poller.poll(0)
+    assert caught.value.errno == zmq.ENOTSOCK
 
 
 def test_every_method_of_a_socket_is_among_those_tried():

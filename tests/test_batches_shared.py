@@ -312,6 +312,18 @@ def test_a_shadow_shares_the_batch(sockets, address):
     rest_of(pull, taken + 3, sent)
 
 
+def test_a_shadow_that_was_closed_receives_nothing_of_the_batch(sockets):
+    pull, push = pair(sockets)
+    other = copy.copy(pull)
+    taken, sent = fill_batch(pull, push)
+    other.close()
+    for call in other.recv, other.recv_multipart, other.recv_many:
+        with pytest.raises(zmq.ZMQError) as caught:
+            call()
+        assert caught.value.errno == zmq.ENOTSOCK
+    rest_of(pull, taken, sent)
+
+
 def test_what_a_shadow_receives_in_a_flood_is_the_sockets_too(sockets):
     pull, push = pair(sockets)
     other = copy.copy(pull)

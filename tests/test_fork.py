@@ -169,6 +169,36 @@ def test_a_child_has_an_instance_of_its_own(fork):
 
 
 @both_forks
+def test_a_shadow_that_a_child_makes_and_closes_says_that_it_is_closed(fork):
+    run_forking(
+        fork,
+        """
+        ctx = zmq.Context()
+        zmq.Socket(ctx.socket(zmq.PAIR)).close()
+        inherited = zmq.Socket(ctx.socket(zmq.PAIR))
+
+        def work():
+            inherited.close()
+            fork_error(inherited.send, b"x")
+            mine = zmq.Context()
+            sock = mine.socket(zmq.PAIR)
+            shadow = zmq.Socket(sock)
+            shadow.close()
+            try:
+                shadow.send(b"x")
+            except zmq.ZMQError as e:
+                assert e.errno == zmq.ENOTSOCK and "fork" not in str(e), str(e)
+            else:
+                raise AssertionError
+            sock.close()
+            mine.term()
+
+        wait_for(in_child(work))
+        """,
+    )
+
+
+@both_forks
 def test_what_a_child_inherits_answers_with_a_clear_error(fork):
     run_forking(
         fork,
