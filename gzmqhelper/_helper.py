@@ -219,8 +219,13 @@ def helper() -> Helper:
 
 def open_companion() -> Any:
     out = ffi.new("gzh_companion **")
-    check(lib.gzh_companion_open(out), "a companion: a thread and a descriptor")
-    return out[0]
+    try:
+        check(lib.gzh_companion_open(out), "a companion: a thread and a descriptor")
+        return out[0]
+    except BaseException:  # Ctrl-C
+        if out[0]:
+            lib.gzh_companion_close(out[0])
+        raise
 
 
 class _Expired(BaseException):

@@ -7,6 +7,7 @@ import weakref
 import gevent
 import pytest
 from crowd import in_threads
+from life import MAY_STAY
 from support import run, wait_until
 
 import gzmqhelper as zmq
@@ -127,6 +128,21 @@ def test_start_and_close_are_safe_to_say_twice():
         helper.close()
 
     in_greenlet(work)
+
+
+def test_a_start_that_ctrl_c_breaks_off_leaves_no_companion_behind(monkeypatch):
+    def interrupt(rc, about=""):
+        raise KeyboardInterrupt
+
+    def interrupted():
+        with pytest.raises(KeyboardInterrupt):
+            zmq.Helper().start()
+
+    before, _ = living_and_parked()
+    monkeypatch.setattr(_helper, "check", interrupt)
+    for _ in range(20):
+        in_greenlet(interrupted)
+    assert wait_until(lambda: living_and_parked()[0] <= before + MAY_STAY)
 
 
 def test_each_greenlet_has_its_own():
