@@ -121,7 +121,7 @@ def test_tornados_loop_is_refused_in_a_sentence(name):
 
 def test_every_name_of_pyzmq_is_there():
     pyzmq = pytest.importorskip("zmq", reason="pyzmq is not installed")
-    green = pytest.importorskip("zmq.green")
+    green = pytest.importorskip("zmq.green", reason="pyzmq is not installed")
     patched(
         """
         import sys, zmq, zmq.green
