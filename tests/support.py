@@ -14,6 +14,14 @@ import gzmqhelper as zmq
 
 PATCHED = os.environ.get("GZMQ_TEST_PATCHED") == "1"
 
+# Whether the watch is the poll(2) one, which systems without epoll have, and tox's `poll` on Linux too.
+POLL = os.environ.get("GZMQ_TEST_POLL") == "1" or sys.platform != "linux"
+
+# gevent's loop for libev is in C. In those written in Python (gevent/_ffi/loop.py), which libuv's is, a
+# signal handler runs inside their callbacks: it may not wait there, and what it raises is printed and
+# forgotten.
+LOOP_IN_C = gevent.config.loop.__module__.endswith("corecext")
+
 BOUND = 0.05
 
 

@@ -2,12 +2,13 @@
 works on once there is room."""
 
 import errno
+import os
 import textwrap
 
 import gevent
 import pytest
 from life import Outcome
-from support import run
+from support import POLL, run
 
 import gzmqhelper as zmq
 
@@ -265,6 +266,34 @@ def test_the_sockets_of_a_context_are_a_limit_that_is_named():
 
     assert Outcome(again).join().result is not None
     ctx.destroy(0)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks at the descriptors in Linux's /proc")
+def test_the_watch_is_the_one_that_this_build_was_asked_for():
+    result = run(
+        """
+        import os
+        import gevent
+        import gzmqhelper as zmq
+
+        def sets():
+            found = []
+            for fd in os.listdir("/proc/self/fd"):
+                try:
+                    found.append(os.readlink(f"/proc/self/fd/{fd}"))
+                except FileNotFoundError:  # the one that listed them
+                    pass
+            return found.count("anon_inode:[eventpoll]")
+
+        gevent.sleep(0.001)  # the hub has its own set; so have libzmq's threads
+        pull = zmq.Context().socket(zmq.PULL)
+        before = sets()
+        assert pull.poll(1) == 0
+        print(sets() - before)
+        """
+    )
+    # Else the poll(2) suite could test epoll again, and nobody would know.
+    assert int(result.stdout) == (0 if POLL else 1)
 
 
 # ---- threads ---------------------------------------------------------------------------------------

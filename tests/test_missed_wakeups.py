@@ -5,7 +5,6 @@ something arrive, does other things with the socket at the same time, then stops
 but the wake-up itself may end the wait.
 """
 
-import os
 import random
 import signal
 import sys
@@ -17,7 +16,7 @@ from crowd import FILLING, NARROW, a_moment, finish, greenlets, in_threads, numb
 from gevent import get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.monkey import get_original
-from support import wait_until
+from support import LOOP_IN_C, POLL, wait_until
 
 import gzmqhelper as zmq
 
@@ -240,10 +239,6 @@ def test_readers_and_writers_at_the_high_water_mark_of_one_dealer_are_all_woken(
     assert list(back.values()) == [list(range(ROUNDS))] * 2
 
 
-@pytest.mark.skipif(
-    "GZMQ_TEST_POLL" in os.environ,
-    reason="there EAGAIN comes with POLLOUT, and poll(2) does not see a signal consumed: csrc/watch.c",
-)
 def test_a_router_that_must_deliver_wakes_its_reader_and_its_sender(sockets, ticker):
     """At the high-water mark it says POLLOUT, and refuses."""
     router = sockets(zmq.ROUTER, router_mandatory=1, **NARROW)
@@ -275,7 +270,9 @@ def test_a_router_that_must_deliver_wakes_its_reader_and_its_sender(sockets, tic
             if random.random() < 0.5:
                 assert int(slow.recv_multipart(timeout=3)[0]) == taken
                 taken += 1
-        for _ in range(ROUNDS // 2):
+        # From here on nothing but the peer that takes signals the ROUTER, and where the room came with a
+        # signal that its own reader consumed, poll(2) tells of no other: README, "What libzmq does not give".
+        for _ in range(0 if POLL else ROUNDS // 2):
             assert int(slow.recv_multipart(timeout=3)[0]) == taken
             taken += 1
     assert got == list(range(ROUNDS // 2))
@@ -564,7 +561,7 @@ def test_a_signal_handler_may_send_and_receive_while_greenlets_do(sockets, ticke
 
 
 @pytest.mark.skipif(
-    not type(get_hub().loop).__module__.endswith("corecext"),
+    not LOOP_IN_C,
     reason="gevent's loops that are written in Python break if a signal handler waits (gevent.sleep does it)",
 )
 @transports
