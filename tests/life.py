@@ -5,12 +5,10 @@ import time
 
 import gevent
 from gevent.monkey import get_original
-from support import descriptors, threads, wait_until
+from support import Stopwatch, descriptors, threads, wait_until
 
+import gzmqhelper as zmq
 from gzmqhelper import _helper
-
-# "Within milliseconds", on a machine that others use too.
-SOON = 0.1
 
 
 def waits(greenlet):
@@ -50,6 +48,18 @@ def waiting(call, *args, **kwargs):
     gevent.sleep(0)
     assert wait_until(lambda: waits(outcome.greenlet)), (outcome.result, outcome.error)
     return outcome
+
+
+def told_soon(outcomes, act, errno):
+    """Act; then all of them end with that error, soon."""
+    with Stopwatch() as watch:
+        act()
+        for outcome in outcomes:
+            outcome.join()
+    for outcome in outcomes:
+        assert isinstance(outcome.error, zmq.ZMQError), (outcome.result, outcome.error)
+        assert outcome.error.errno == errno, outcome.error
+    assert watch.soon, f"{watch.seconds:.3f} s"
 
 
 # Under patch_all, threads that make their hubs at the same time wait for each other for ever, in gevent:

@@ -1,11 +1,13 @@
 """Tools of the tests: a ticker, sockets, and Python scripts in processes of their own."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import warnings
 
 import gevent
 from gevent.monkey import get_original
@@ -23,6 +25,9 @@ POLL = os.environ.get("GZMQ_TEST_POLL") == "1" or sys.platform != "linux"
 LOOP_IN_C = gevent.config.loop.__module__.endswith("corecext")
 
 BOUND = 0.05
+
+# "Within milliseconds", on a machine that others use too.
+SOON = 0.1
 
 
 class Stolen:
@@ -60,13 +65,17 @@ class Ticker:
     """Ticks every 2 ms, and remembers the longest gaps between two ticks that were our doing.
 
     What the host of a virtual machine takes from it, its kernel does not see: so one gap of up to twice
-    the bound is let pass, and no second one. A hub that is stopped stops for longer, or again.
+    the bound is let pass, and no second one. A hub that is stopped stops for longer, or again. And what
+    comes now and then comes in few tests: only so many of a run are pardoned, with a warning each.
     """
+
+    pardons = 3  # that are left in this run
 
     def __init__(self, every=0.002):
         self.every = every
         self.gaps = [0.0, 0.0]  # the two longest
         self.ticks = 0
+        self._pardoned = None
 
     def _tick(self):
         stolen = Stolen()
@@ -95,12 +104,19 @@ class Ticker:
     def check(self, bound=BOUND):
         assert self.ticks > 0
         worst, second = self.gaps
+        if worst < bound:
+            return
         text = f"no greenlet could run for {worst * 1000:.0f} ms, and for {second * 1000:.0f} ms"
         assert worst < 2 * bound and second < bound, text
+        if worst != self._pardoned:  # asked again, it counts once
+            assert Ticker.pardons > 0, f"{text}; others were pardoned before"
+            Ticker.pardons -= 1
+            self._pardoned = worst
+            warnings.warn(f"pardoned: {text}", stacklevel=2)
 
 
 class Stopwatch:
-    """How long the block took, without what other processes took from it; `check` to 50 ms."""
+    """How long the block took, and how much of it other processes took from it."""
 
     def __enter__(self):
         self._stolen = Stolen()
@@ -113,13 +129,28 @@ class Stopwatch:
         self._stolen.close()
 
     def check(self, seconds):
-        early, late = seconds - self.seconds, self.seconds - self.stolen - seconds
-        assert max(early, late) < BOUND, f"{self.seconds:.3f} s, not {seconds} s"
+        """It took so long: at most 50 ms more, not counting what was taken from it, and never less."""
+        text = f"{self.seconds:.3f} s ({self.stolen:.3f} s of them stolen), not {seconds} s"
+        # libuv counts in whole milliseconds.
+        assert self.seconds > seconds - 0.005, text
+        assert self.seconds - self.stolen - seconds < BOUND, text
 
     @property
-    def at_once(self):
-        """Less time than any wait takes."""
-        return self.seconds - self.stolen < 0.01
+    def soon(self):
+        """Less time than whoever is told needs."""
+        return self.seconds - self.stolen < SOON
+
+
+@contextlib.contextmanager
+def nobody_else_runs():
+    """The block never lets the hub run: it does not wait, for whatever waits switches to the hub."""
+    ran = []
+    other = gevent.spawn(ran.append, True)
+    try:
+        yield
+        assert not ran, "others ran meanwhile"
+    finally:
+        other.kill()
 
 
 class Sockets:

@@ -3,7 +3,6 @@ for the socket; and nobody's any more where it ends, in a child, or without a su
 
 import contextlib
 import copy
-import os
 import random
 
 import gevent

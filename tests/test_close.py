@@ -4,8 +4,8 @@ import time
 
 import gevent
 import pytest
-from life import SOON, OsThread, Outcome, waiting
-from support import wait_until
+from life import OsThread, Outcome, told_soon, waiting
+from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
 
@@ -34,21 +34,11 @@ RECEIVES = {
 }
 
 
-def check_told(outcomes, since, errno=zmq.ENOTSOCK):
-    for outcome in outcomes:
-        outcome.join()
-        assert isinstance(outcome.error, zmq.ZMQError), outcome.result
-        assert outcome.error.errno == errno
-        assert outcome.ended - since < SOON
-
-
 @pytest.mark.parametrize("name", SENDS)
 def test_a_greenlet_that_waits_to_send_is_told_at_once(name, sockets, ticker):
     push = sockets(zmq.PUSH)
     outcome = waiting(SENDS[name], push)
-    began = time.monotonic()
-    push.close()
-    check_told([outcome], began)
+    told_soon([outcome], push.close, zmq.ENOTSOCK)
     assert "closed" in str(outcome.error)
 
 
@@ -57,18 +47,14 @@ def test_a_greenlet_that_waits_to_receive_is_told_at_once(name, sockets, ticker)
     pull = sockets(zmq.PULL)
     pull.bind("inproc://it")
     outcome = waiting(RECEIVES[name], pull)
-    began = time.monotonic()
-    pull.close()
-    check_told([outcome], began)
+    told_soon([outcome], pull.close, zmq.ENOTSOCK)
     assert "closed" in str(outcome.error)
 
 
 def test_every_one_of_many_that_wait_is_told(sockets, ticker):
     dealer = sockets(zmq.DEALER)
     outcomes = [waiting(call, dealer) for call in (*SENDS.values(), *RECEIVES.values()) for _ in range(8)]
-    began = time.monotonic()
-    dealer.close()
-    check_told(outcomes, began)
+    told_soon(outcomes, dealer.close, zmq.ENOTSOCK)
 
 
 def test_one_that_is_told_may_be_the_one_that_closes_next(sockets):
@@ -125,9 +111,11 @@ def test_waiters_in_another_thread_are_told(sockets):
     thread = OsThread(receive)
     assert wait_until(lambda: started)
     gevent.sleep(0.02)
-    began = time.monotonic()
-    pull.close()
-    check_told([thread.join()], began)
+    with Stopwatch() as watch:
+        pull.close()
+        outcome = thread.join()
+    assert outcome.error.errno == zmq.ENOTSOCK, outcome.result
+    assert watch.soon
 
 
 def test_another_thread_may_close(sockets):
@@ -334,9 +322,8 @@ CALLS = {
 def test_a_closed_socket_says_so_to_every_call(name, sockets):
     dealer = sockets(zmq.DEALER)
     dealer.close()
-    began = time.monotonic()
-    with pytest.raises(zmq.ZMQError) as caught:
+    with Stopwatch() as watch, pytest.raises(zmq.ZMQError) as caught:
         CALLS[name](dealer)
     assert caught.value.errno == zmq.ENOTSOCK
     assert "closed" in str(caught.value)
-    assert time.monotonic() - began < SOON
+    assert watch.soon
