@@ -97,6 +97,15 @@ class OsThread:
         return self.result
 
 
+def kept_by_gevent(count):
+    """How many descriptors gevent keeps of so many OS threads that had a hub: of some versions, two each."""
+    OsThread(gevent.sleep, 0).join()  # what the first one brings is kept once
+    before = descriptors()
+    for _ in range(5):
+        OsThread(gevent.sleep, 0).join()
+    return (descriptors() - before) * count // 5
+
+
 # The companion on watch, and those in the park (csrc/companion.c, PARK_ROOM), may stay.
 MAY_STAY = 5
 
