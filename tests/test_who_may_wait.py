@@ -125,14 +125,31 @@ def test_a_helper_may_be_started_and_closed_by_hand():
     in_greenlet(use)
 
 
-def test_the_companion_on_watch_stays_there_when_its_greenlet_ends(sockets):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    in_greenlet(pull.poll, 1)
-    for i in range(3):
-        waiter = waiting(pull.recv)
-        push.send(b"%d" % i)
-        assert waiter.join().result == b"%d" % i
-        in_greenlet(pull.poll, 1)
+def test_the_companion_on_watch_stays_there_when_its_greenlet_ends():
+    # A process of its own: here, that of an earlier test is on watch.
+    run(
+        """
+        import gzmqhelper as zmq
+        from life import Outcome, waiting
+        from support import Sockets
+
+        def first():
+            assert pull.poll(1) == 0
+            return zmq.helper().number
+
+        sockets = Sockets()
+        pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+        number = Outcome(first).join().result
+        assert number is not None
+        for i in range(3):
+            assert zmq.report().on_watch == number, zmq.report()
+            waiter = waiting(pull.recv)
+            push.send(b"%d" % i)
+            assert waiter.join().result == b"%d" % i
+        assert zmq.report().on_watch == number, zmq.report()
+        sockets.close()
+        """
+    )
 
 
 def test_a_wait_works_within_a_with_and_after_it(sockets):
