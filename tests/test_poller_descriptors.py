@@ -18,10 +18,12 @@ import gzmqhelper as zmq
 from gzmqhelper import _helper
 
 BOTH = zmq.POLLIN | zmq.POLLOUT
+ODD = [zmq.POLLERR, zmq.POLLPRI]  # what the hub has no watchers for
 
 close = get_original("os", "close")  # under patch_all, os.close does so later
 needs_epoll = pytest.mark.skipif(
-    _helper._epoll is None, reason="POLLPRI, and POLLERR alone, are watched with epoll"
+    _helper._epoll is None,
+    reason="POLLPRI, and POLLERR alone, are watched with epoll; elsewhere they are refused",
 )
 
 
@@ -164,8 +166,7 @@ def test_a_poll_waits_for_room_in_a_pipe(pipes, pair, ticker):
     assert polling.join().result == [(w, zmq.POLLOUT)]
 
 
-@needs_epoll
-@pytest.mark.parametrize("flags", [zmq.POLLIN, zmq.POLLERR, zmq.POLLPRI])
+@pytest.mark.parametrize("flags", [zmq.POLLIN, *(pytest.param(f, marks=needs_epoll) for f in ODD)])
 def test_one_that_is_hung_up_is_told_without_asking(pipes, pair, ticker, flags):
     r, w = pipes()
     polling = waiting(poller_of(r, pair[0], flags=flags).poll)
@@ -201,12 +202,32 @@ def test_urgent_data_is_told(pair, ticker, flags):
         one.close()
 
 
-@needs_epoll
 @pytest.mark.parametrize("flags", [zmq.POLLIN, zmq.POLLOUT])
 def test_files_on_a_disk_are_always_ready(flags):
     with tempfile.TemporaryFile() as file:
         assert poller_of(file, flags=flags).poll() == [(file.fileno(), flags)]
+
+
+@needs_epoll
+def test_files_on_a_disk_never_have_errors():
+    with tempfile.TemporaryFile() as file:
         assert poller_of(file, flags=zmq.POLLERR).poll(20) == []
+
+
+@pytest.mark.parametrize("flags", ODD)
+def test_what_needs_epoll_is_refused_where_there_is_none(pipes, pair, monkeypatch, flags):
+    monkeypatch.setattr(_helper, "_epoll", None)
+    r, w = pipes()
+    pull, push = pair
+    for things in ([r], [r, pull]):
+        with pytest.raises(zmq.ZMQError, match="no epoll") as error:
+            poller_of(*things, flags=flags).poll(1000)
+        assert error.value.errno == zmq.ENOTSUP
+    polling = waiting(poller_of(r, pull).poll)
+    os.write(w, b"x")
+    assert polling.join().result == [(r, zmq.POLLIN)]
+    push.send(b"x")
+    assert pull.recv(timeout=5) == b"x"
 
 
 def test_one_that_is_no_descriptor_is_told_as_an_error(pipes, pair):
@@ -216,11 +237,13 @@ def test_one_that_is_no_descriptor_is_told_as_an_error(pipes, pair):
         assert poller_of(pair[0], r).poll(timeout) == [(r, zmq.POLLERR)]
 
 
-@needs_epoll
-def test_the_same_descriptor_may_be_registered_in_two_ways(pipes, ticker):
+@pytest.mark.parametrize(
+    "flags", [zmq.POLLIN, pytest.param(zmq.POLLIN | zmq.POLLPRI, marks=needs_epoll)], ids=["IN", "IN and PRI"]
+)
+def test_the_same_descriptor_may_be_registered_in_two_ways(pipes, ticker, flags):
     r, w = pipes()
     with open(r, "rb", closefd=False) as file:
-        polling = waiting(poller_of(r, file, flags=zmq.POLLIN | zmq.POLLPRI).poll)
+        polling = waiting(poller_of(r, file, flags=flags).poll)
         os.write(w, b"x")
         assert polling.join().result == [(r, zmq.POLLIN)] * 2
         called = []
