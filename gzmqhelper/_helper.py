@@ -252,11 +252,13 @@ def wait(
             "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
         )
     helper = current()
-    companion = helper._take()
+    companion = None
     usable = True
+    within_a_wait = helper._busy  # a signal handler's
     turns = helper._turns
     turns.waiting += 1
     try:
+        companion = helper._take()
         rc = begin(ask, companion)
         while rc == BUSY:
             # It is on watch, or inside a call that was abandoned; it stays there, we get another.
@@ -297,6 +299,8 @@ def wait(
         turns.waiting -= 1
         if companion is not None:
             helper._give_back(companion, usable)
+        elif not within_a_wait:
+            helper._busy = False  # Ctrl-C came just when it was taken
 
 
 class Descriptors:

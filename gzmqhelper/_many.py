@@ -49,30 +49,46 @@ class Many(Messages):
         parts = self._take_unread()
         messages: list[Any] = [_message(parts)] if parts else []
         ready = self._ready
-        if ready and not messages:
-            parts = self._take_ready(self._flags(flags, True, timeout))
-            messages = [_message(parts)] if parts else []
-        elif not messages:
-            self._take_at_once(messages, max, self._flags(flags, True, timeout))
-        if not ready and not messages:
-            messages.append(_message(self.recv_multipart(flags, timeout=timeout)))
-        while ready and len(messages) < max:
-            messages += [_message(parts) for parts in (self._take_ready(),) if parts]
-        while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
-            pass
+        try:
+            if ready and not messages:
+                parts = self._take_ready(self._flags(flags, True, timeout))
+                messages = [_message(parts)] if parts else []
+            elif not messages:
+                self._take_at_once(messages, max, self._flags(flags, True, timeout))
+            if not ready and not messages:
+                messages.append(_message(self.recv_multipart(flags, timeout=timeout)))
+            while ready and len(messages) < max:
+                messages += [_message(parts) for parts in (self._take_ready(),) if parts]
+            while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
+                pass
+        except BaseException:  # Ctrl-C, as nothing waits with messages in its hand
+            while messages:
+                if ready:
+                    ready.appendleft(messages.pop())
+                else:
+                    self._put_back_one(messages.pop())
+            raise
         return messages
 
     def _take_at_once(self, messages: list[Any], most: int, flags: int) -> bool:
         """Take a slot full of messages, if nobody is before us. False: none were there."""
-        pair = slot, view = some_slot()
-        while (rc := lib.gzh_recv_many(self._ptr, slot, flags, most - len(messages))) == YIELD:
-            turn()
-            if self._ready:
+        while True:
+            pair = slot, view = some_slot()
+            try:
+                rc = lib.gzh_recv_many(self._ptr, slot, flags, most - len(messages))
+                if rc == _SEVERAL:
+                    messages += messages_in(slot, view)
+                    slot.several = 0
+            except BaseException:  # Ctrl-C
+                if slot.several:
+                    messages += messages_in(slot, view)
+                    slot.several = 0
+                raise
+            if rc != YIELD or self._ready:
                 break
-        if rc == _SEVERAL:
-            messages += messages_in(slot, view)
-            slot.several = 0
-        elif rc not in _NOTHING:
+            return_slot(pair)
+            turn()
+        if rc not in _NOTHING and rc != _SEVERAL:
             try:
                 messages.append(_message(self._finish(pair, rc, flags, None)))
             except errors.ZMQError:

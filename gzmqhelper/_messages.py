@@ -12,6 +12,7 @@ its own, kept in its `Helper`, and go when it goes; so nobody else's message is 
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, overload
@@ -62,12 +63,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-# The two halves of a receive that waits. ask: pointer, flags, and, when all is done, the slot. A slot
-# is large: who waits has none.
+# The two halves of a receive that waits. ask: pointer, flags, and the slot. A slot is large: who waits has
+# none.
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
-    pair = ask[2] = some_slot()
+    pair = ask[2]
     rc: int = _recv(ask[0], companion, pair[0], ask[1])
     if rc == WAIT:
         return_slot(pair)
@@ -161,6 +162,8 @@ class Messages:
                     pair = new_slot()
                 try:
                     n = _recv(self._ptr, _NOBODY, pair[0], flags)
+                    if n == _SEVERAL:
+                        self._share(pair)
                 except BaseException:  # Ctrl-C
                     self._rescue(pair)
                     integer("flags", flags)
@@ -205,6 +208,19 @@ class Messages:
 
         In the middle of a message that this greenlet receives part by part: the rest of that.
         """
+        if copy and self._ready and not self._partial:
+            try:
+                message = self._ready.popleft()
+                if message is None:
+                    if _slice_is_over():
+                        self._heed_mark(self._flags(flags, copy, timeout))
+                    message = self._ready.popleft()
+            except IndexError:
+                message = None  # another thread has it
+            if type(message) is list:
+                return message
+            if message is not None:
+                return [message]
         parts = self._take_unread() if self._partial else []
         if not parts and self._ready:
             parts = self._take_ready(self._flags(flags, copy, timeout))
@@ -230,8 +246,9 @@ class Messages:
         """From what the first try said to the parts of a message: bytes or, kept, Frames."""
         pointer = self._ptr
         lingers = 3
+        deadline = None
         while True:
-            if rc == YIELD or rc == _LOOK:
+            if rc == YIELD or rc == _LOOK or rc == _SEVERAL:
                 return_slot(pair)
                 if rc == YIELD:
                     turn()
@@ -241,9 +258,13 @@ class Messages:
             elif rc == WAIT and lingers and linger(pointer):
                 lingers -= 1
             elif rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-                return_slot(pair)
+                seconds = self._timeout(0, timeout)
+                if seconds is not None:
+                    now = time.monotonic()
+                    deadline = deadline or now + seconds
+                    seconds = deadline - now
                 ask = [pointer, flags, pair]
-                rc = wait(_begin_recv, _end_recv, ask, self._timeout(0, timeout))
+                rc = wait(_begin_recv, _end_recv, ask, seconds)
                 pair = ask[2]
                 if rc != _LOOK:
                     break
@@ -260,8 +281,6 @@ class Messages:
             for size in ffi.unpack(slot.size, slot.parts):
                 parts.append(view[at : at + size])
                 at += size
-        elif rc == _SEVERAL:
-            parts = self._share(slot, view)
         elif rc == lib.GZH_WHOLE:
             message = ffi.gc(slot.whole, lib.gzh_message_free)
             parts = frames_in(message) if flags & _KEEP else copies_in(message)
@@ -281,11 +300,14 @@ class Messages:
 
     def _ask(self, pair: tuple[Any, Any], flags: int) -> int:
         try:
-            return _recv(self._ptr, _NOBODY, pair[0], flags)  # type: ignore[no-any-return]
+            rc: int = _recv(self._ptr, _NOBODY, pair[0], flags)
+            if rc == _SEVERAL:
+                self._share(pair)
         except BaseException:  # Ctrl-C
             self._rescue(pair)
             integer("flags", flags)
             raise
+        return rc
 
     def _rescue(self, pair: tuple[Any, Any]) -> None:
         """Whoever was to have the messages of this slot did not get them: leave them to the next."""
@@ -297,23 +319,17 @@ class Messages:
             if lib.gzh_socket_shared(self._ptr) < 0:
                 self._ready.clear()  # closed meanwhile
 
-    def _share(self, slot: Any, view: Any) -> list[Any]:
-        """Put a batch where each receiver looks first; returns the first message's parts."""
-        try:
-            messages = messages_in(slot, view)
-            others = [*messages[1:]]
-            for at in range((len(others) - 1) // _MARK * _MARK, 0, -_MARK):
-                others.insert(at, None)
-            self._ready.extend(others)
-            slot.several = 0  # nothing is left to rescue: neither here, nor by the slot's next user
-        except BaseException:  # Ctrl-C
-            self._rescue((slot, view))
-            raise
-        finally:
-            if lib.gzh_socket_shared(self._ptr) < 0:
-                self._ready.clear()  # closed meanwhile
-        first = messages[0]
-        return [first] if type(first) is bytes else first
+    def _share(self, pair: tuple[Any, Any]) -> None:
+        """Put a batch where each receiver looks first, this one too."""
+        slot, view = pair
+        messages = [*messages_in(slot, view)]
+        for at in range((len(messages) - 1) // _MARK * _MARK, 0, -_MARK):
+            messages.insert(at, None)
+        self._ready.extend(messages)
+        slot.several = 0  # nothing is left to rescue: neither here, nor by the slot's next user
+        if lib.gzh_socket_shared(self._ptr) < 0:  # closed meanwhile: all but what was asked for goes
+            self._ready.clear()
+            self._ready.append(messages[0])
 
     def _take_ready(self, flags: int = NOBLOCK) -> list[Any]:
         while True:
@@ -329,11 +345,14 @@ class Messages:
         """Leave all of it to the C core, which is to receive for itself: a proxy's."""
         while self._ready:
             message = self._ready.pop()
-            if message is None:
-                continue
-            parts = [message] if type(message) is bytes else message
-            whole, _ = message_of(parts, True, False, 0, 0)
-            check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
+            if message is not None:
+                self._put_back_one(message)
+
+    def _put_back_one(self, message: Any) -> None:
+        """It comes first again."""
+        parts = [message] if type(message) is bytes else message
+        whole, _ = message_of(parts, True, False, 0, 0)
+        check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
 
     @staticmethod
     def _heed_mark(flags: int) -> None:
@@ -433,11 +452,21 @@ class Messages:
         sent, and never will be.
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
+        rc = None
         try:
-            plain = type(data) is bytes and flags < _MORE and copy and timeout is None
-            if plain and not self._partial and routing_id is None and group is None:
-                if not _send(self._ptr, data, len(data), flags):
-                    return None
+            if flags < _MORE and copy and not self._partial and routing_id is None and group is None:
+                # Nearly every call of a busy program ends in these lines.
+                if timeout is not None:
+                    flags = self._flags(flags, copy, timeout)
+                if type(data) is bytes:
+                    rc = _send(self._ptr, data, len(data), flags)
+                    if not rc:
+                        return None
+                    while rc == YIELD:
+                        turn()
+                        rc = _send(self._ptr, data, len(data), flags)
+                        if not rc:
+                            return None
         except TypeError:
             integer("flags", flags)
             raise
@@ -445,7 +474,7 @@ class Messages:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:
             return self._begin_or_go_on(data, flags, copy, track, timeout)
-        return self._send_parts([data], flags, copy, track, timeout)
+        return self._send_parts([data], flags, copy, track, timeout, rc)
 
     def send_multipart(
         self,
@@ -462,12 +491,15 @@ class Messages:
         """
         if type(msg_parts) is not list:
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
+        rc = None
         try:
-            quick = flags < _MORE and copy and timeout is None and not self._partial
+            quick = flags < _MORE and copy and not self._partial
         except TypeError:
             integer("flags", flags)
             raise
         if quick:
+            if timeout is not None:
+                flags = self._flags(flags, copy, timeout)
             try:
                 sizes = list(map(len, msg_parts))
                 total = sum(sizes)
@@ -479,27 +511,42 @@ class Messages:
                 # (An item of a memoryview may have more bytes than one: then len is not its size. The
                 # tracker of a last part that is a Frame is what is returned.)
                 if sizes and total == len(data) and not track and not isinstance(msg_parts[-1], Frame):
-                    if not lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags):
+                    rc = lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags)
+                    while rc == YIELD:
+                        turn()
+                        rc = lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags)
+                    if not rc:
                         return None
         if not msg_parts:
             raise ValueError("a message has at least one part")
         if flags & SNDMORE:
             trackers = [self._begin_or_go_on(part, flags, copy, track, timeout) for part in msg_parts]
             return trackers[-1]
-        return self._send_parts(msg_parts, flags, copy, track, timeout)
+        return self._send_parts(msg_parts, flags, copy, track, timeout, rc)
 
     def _send_parts(
-        self, parts: list[Any], flags: int, copy: bool, track: bool, timeout: float | None
+        self,
+        parts: list[Any],
+        flags: int,
+        copy: bool,
+        track: bool,
+        timeout: float | None,
+        rc: int | None,
     ) -> MessageTracker | None:
+        """rc: what a first try said, if there was one."""
         pointer = self._ptr
         flags = integer("flags", flags)
         if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= NOBLOCK
+        if rc is not None and rc != WAIT and (rc != _EAGAIN or timeout is None or flags & NOBLOCK):
+            raise _failed(rc, "send", self)
         if begun := self._take_unsent():
             parts = [*begun, *parts]
         message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
-        while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
-            turn()
+        while rc is None or rc == YIELD:
+            if rc == YIELD:
+                turn()
+            rc = lib.gzh_send_message(pointer, _NULL, message, flags)
         if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
             ask = (lib.gzh_send_message, pointer, message, flags)
             rc = wait(_begin_other, _end_other, ask, self._timeout(1, timeout))
@@ -533,6 +580,7 @@ class Messages:
     def _poll(self, seconds: float | None, mask: int) -> int:
         pointer = self._ptr
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
+        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
                 if rc == YIELD:
@@ -540,7 +588,8 @@ class Messages:
             if mask & POLLIN and self._has_unread():
                 return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
             if rc == WAIT:
-                rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), seconds)
+                left = None if deadline is None else deadline - time.monotonic()
+                rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)
                 if rc == _EAGAIN:
                     return 0
             if rc != _LOOK:

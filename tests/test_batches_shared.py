@@ -373,6 +373,27 @@ def test_ctrl_c_loses_at_most_the_message_in_hand(sockets, monkeypatch, place, c
     assert total - len(got) <= interrupted
 
 
+def test_ctrl_c_before_the_first_message_of_a_batch_is_handed_out_loses_none(sockets, monkeypatch):
+    pull, push = pair(sockets)
+    finish = _messages.Messages._finish
+    interrupted = []
+
+    def interrupted_on_entry(self, slot, rc, *rest):
+        if rc == lib.GZH_SEVERAL and len(interrupted) < 5:
+            interrupted.append(rc)
+            raise KeyboardInterrupt
+        return finish(self, slot, rc, *rest)
+
+    monkeypatch.setattr(_messages.Messages, "_finish", interrupted_on_entry)
+    send_all(push, range(2000))
+    got = []
+    while len(got) < 2000:
+        with contextlib.suppress(KeyboardInterrupt):
+            got.append(number_of([pull.recv()] if len(got) % 2 else pull.recv_multipart()))
+    assert got == list(range(2000))
+    assert len(interrupted) == 5
+
+
 def test_after_ctrl_c_nothing_is_lent_any_more(sockets, monkeypatch):
     """Else a second thread would lose its time waiting until it is shared."""
     interrupts = Interrupts(monkeypatch, "_recv")

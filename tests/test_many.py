@@ -6,10 +6,23 @@ from itertools import chain
 
 import gevent
 import pytest
-from crowd import FILLING, NARROW_BUFFERS, drain, finish, greenlets, in_threads, number_of, numbered, until
+from crowd import (
+    FILLING,
+    NARROW_BUFFERS,
+    drain,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    spin,
+    until,
+)
 from support import Stopwatch
 
 import gzmqhelper as zmq
+from gzmqhelper import _helper, _many, _slots
+from gzmqhelper._many import Many
 
 transports = pytest.mark.parametrize("transport", ["tcp", "inproc"])
 UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
@@ -166,6 +179,55 @@ def test_kills_and_timeouts_that_race_with_arrivals_lose_nothing(sockets, ticker
     until(lambda: len(got) == total)
     gevent.killall(readers)
     assert sorted(got) == list(range(total))
+
+
+@pytest.mark.parametrize("place", ["with messages in its hand", "in C"])
+def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, place):
+    pull, push = unbounded(sockets)
+    for number in range(3000):
+        push.send_multipart(numbered(number, 1 + number % 1000 // 900))
+    interrupted = []
+    take_at_once = Many._take_at_once
+    messages_in = _many.messages_in
+
+    def interrupt(result):
+        if random.random() < 0.2 and len(interrupted) % 2 == 0:  # not again while that one is dealt with
+            interrupted.append(result)
+            raise KeyboardInterrupt
+        return result
+
+    if place == "in C":
+        monkeypatch.setattr(_many, "messages_in", lambda *slot: interrupt(messages_in(*slot)))
+    else:
+        monkeypatch.setattr(Many, "_take_at_once", lambda *args: interrupt(take_at_once(*args)))
+    got = []
+    while len(got) < 3000:
+        try:
+            got += pull.recv_many(random.choice([1, 10, 1000]), timeout=1)
+        except KeyboardInterrupt:
+            interrupted.append("dealt with")
+    assert [number_of(m if isinstance(m, list) else [m]) for m in got] == list(range(3000))
+    assert interrupted
+
+
+def test_no_greenlet_keeps_a_slot_while_it_yields(sockets, monkeypatch):
+    pull, push = unbounded(sockets)
+    free = []
+
+    def turn():
+        free.append(len(_slots._slots))
+        _helper.turn()
+
+    monkeypatch.setattr(_many, "turn", turn)
+    push.send_many([b"x"] * 5000)
+    free.clear()
+    _slots._slots.clear()
+    received = 0
+    while received < 5000:
+        spin(0.006)  # the slice is over
+        received += len(pull.recv_many(100))
+    assert free
+    assert all(free)
 
 
 def test_a_flood_lets_the_hub_turn(sockets, ticker):

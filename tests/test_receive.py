@@ -10,6 +10,8 @@ from life import waits
 from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
+from gzmqhelper import _messages
+from gzmqhelper._native import lib
 
 TRANSPORTS = ["tcp", "inproc"]
 UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
@@ -473,3 +475,27 @@ def test_four_threads_receive_part_by_part_from_one_socket(sockets, ticker):
         push.send(b"end")
     received = in_threads(*[receive_until_the_end] * 4)
     assert sorted(chain.from_iterable(received)) == list(range(count))
+
+
+def test_one_that_is_sent_back_to_look_elsewhere_waits_no_longer_for_that(sockets, monkeypatch):
+    """By a thread that shared late what it had been lent (csrc/batch.c)."""
+    pull = sockets.pair(zmq.PULL, zmq.PUSH)[0]
+    real, waited = _messages.wait, []
+
+    def wait(begin, end, ask, seconds):
+        waited.append(seconds)
+        if len(waited) > 3:
+            return real(begin, end, ask, seconds)
+        gevent.sleep(0.05)
+        return lib.GZH_LOOK
+
+    monkeypatch.setattr(_messages, "wait", wait)
+    for call in (lambda: pull.recv(timeout=0.3), lambda: pull.poll(300)):
+        waited.clear()
+        with Stopwatch() as took:
+            try:
+                assert call() == 0
+            except zmq.Again:
+                pass
+        took.check(0.3)
+        assert len(waited) == 4

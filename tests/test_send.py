@@ -21,6 +21,7 @@ from life import waits
 from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
+from gzmqhelper import _messages
 
 TRANSPORTS = ["tcp", "inproc"]
 
@@ -417,3 +418,22 @@ def test_all_that_was_sent_in_any_way_is_counted_once(sockets, ticker):
         arrived += drain(pull)
     assert sorted((int(m[0]), number_of(m[1:])) for m in arrived) == sorted(sent)
     assert wait_until(lambda: push.poll(0, zmq.POLLOUT) == zmq.POLLOUT)
+
+
+def test_what_a_first_try_says_is_not_asked_again(sockets, monkeypatch):
+    """Neither a send that is refused nor one that need not wait makes a message for a second try."""
+    monkeypatch.setattr(_messages, "message_of", None)
+    alone = sockets(zmq.PUSH)
+    sender = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")[1]
+    for way in (
+        lambda sock, **how: sock.send(b"x", **how),
+        lambda sock, **how: sock.send_multipart([b"x"], **how),
+    ):
+        for how in ({"flags": zmq.NOBLOCK}, {"timeout": 0}):
+            with pytest.raises(zmq.Again):
+                way(alone, **how)
+        way(sender, timeout=5)
+        way(sender, flags=zmq.NOBLOCK)
+    with pytest.raises(zmq.ZMQError) as caught:
+        sockets(zmq.REP).send(b"out of turn")
+    assert caught.value.errno == zmq.EFSM
