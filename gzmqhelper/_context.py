@@ -7,6 +7,7 @@ Its options and its sockets' defaults are set at once; `term` is made by the gre
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Context", "socket"]
 
+_new_lock = original("_thread", "allocate_lock")
 _exiting = False
 
 
@@ -59,7 +61,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
     """
 
     _instance: ClassVar[Any] = None
-    _instance_lock: ClassVar[Any] = original("_thread", "allocate_lock")()
+    _instance_lock: ClassVar[Any] = _new_lock()
     _socket_class: type[_Socket_co] = cast("type[_Socket_co]", Socket)
     _shadow_obj: Any = None
     _repr_cls = "zmq.Context"
@@ -312,6 +314,14 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *(option.name for option in ContextOption)]
+
+
+def _in_child() -> None:
+    Context._instance_lock = _new_lock()  # another thread may have held it, which is not here
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @overload

@@ -170,6 +170,18 @@ def test_a_child_has_an_instance_of_its_own(fork):
 
 
 @both_forks
+def test_a_child_has_an_instance_though_another_thread_was_making_one(fork):
+    run_forking(
+        fork,
+        """
+        zmq.Context._instance_lock.acquire()
+        wait_for(in_child(lambda: use_afresh(instance=True)))
+        zmq.Context._instance_lock.release()
+        """,
+    )
+
+
+@both_forks
 def test_a_shadow_that_a_child_makes_and_closes_says_that_it_is_closed(fork):
     run_forking(
         fork,
