@@ -447,6 +447,20 @@ def turns_here() -> _Turns:
     return turns
 
 
+def _in_child() -> None:
+    """The copies of greenlets that waited wait for ever: they keep the count that they are in."""
+    if not hasattr(_thread, "turns"):
+        return
+    del _thread.turns
+    for helper in helpers():
+        if helper._thread == _thread_number():
+            helper._turns = turns_here()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 def linger(pointer: Any) -> bool:
     """Stay awake for the moment that a quick answer takes, where this hub has nothing else to do.
 

@@ -182,6 +182,35 @@ def test_a_child_has_an_instance_though_another_thread_was_making_one(fork):
 
 
 @both_forks
+def test_a_child_counts_its_own_waits_and_not_its_parents(fork):
+    run_forking(
+        fork,
+        """
+        from gzmqhelper import _helper
+
+        ctx = zmq.Context()
+        pull = ctx.socket(zmq.PULL)
+        assert pull.poll(1) == 0
+        others = [waiting(pull.recv) for _ in range(5)]
+        assert _helper.turns_here().waiting == 5
+
+        def work():
+            assert _helper.turns_here().waiting == 0
+            use_afresh()
+            assert _helper.turns_here().waiting == 0
+            seen = []
+            gevent.spawn_later(0.01, lambda: seen.append(_helper.turns_here().waiting))
+            with zmq.Context() as mine, mine.socket(zmq.PULL) as own:
+                assert own.poll(50) == 0
+            assert seen == [1]
+
+        wait_for(in_child(work))
+        assert _helper.turns_here().waiting == 5
+        """,
+    )
+
+
+@both_forks
 def test_a_shadow_that_a_child_makes_and_closes_says_that_it_is_closed(fork):
     run_forking(
         fork,
