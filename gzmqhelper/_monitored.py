@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 
 from . import errors
+from ._arguments import endpoint, integer
 from ._helper import check
 from ._native import ffi, lib
 from .constants import EVENT_ALL, PAIR, Errno
@@ -48,13 +49,12 @@ class Monitored:
         Raises `ZMQError`: EADDRINUSE, EPROTONOSUPPORT for what is not inproc, EINVAL for events that
         do not exist.
         """
-        if addr is not None and not isinstance(addr, (str, bytes)):
-            raise TypeError(f"monitor: expected str, got {type(addr).__name__}: {addr!r}")
-        raw = addr.encode(errors="surrogateescape") if isinstance(addr, str) else addr
+        raw = None if addr is None else endpoint("monitor", addr)
+        events = integer("events", events)
         data = ffi.NULL if raw is None else ffi.new("char[]", raw)
         size = ffi.new("size_t *", 0 if raw is None else len(raw) + 1)
         rc = self._call(lib.GZH_MONITOR, EVENT_ALL if events < 0 else events, data, size)
-        check(rc, f"monitor: addr={addr!r}, events={int(events):#x}")
+        check(rc, f"monitor: addr={addr!r}, events={events:#x}")
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket:
         """A PAIR socket that receives this one's events; `monitor.recv_monitor_message` reads them.
@@ -70,9 +70,11 @@ class Monitored:
         self._monitor_socket = None
         if addr is None:
             addr = f"inproc://monitor.s-{self.fileno()}.{next(_numbers)}"
+        endpoint("get_monitor_socket", addr)  # what is raised below may come from outside
+        events = EVENT_ALL if events is None else integer("events", events)
         made = self.context.socket(PAIR)
         try:
-            self.monitor(addr, EVENT_ALL if events is None else events)
+            self.monitor(addr, events)
             made.connect(addr)
         except errors.ZMQError:
             made.close()

@@ -18,6 +18,7 @@ from gevent.exceptions import BlockingSwitchOutError
 
 from . import _options, errors
 from ._arguments import address_of, integer
+from ._arguments import endpoint as endpoint_of
 from ._attributes import OptionAttributes
 from ._endpoints import Endpoint, OfWhatIsReceived
 from ._formats import Formats
@@ -320,14 +321,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
 
     def _endpoint(self, operation: int, name: str, addr: str | bytes) -> str:
         """Make the call; returns the endpoint, of a bind as LAST_ENDPOINT has it."""
-        if isinstance(addr, str):
-            raw = addr.encode(errors="surrogateescape")  # as the names of files are
-        elif isinstance(addr, bytes):
-            raw = addr
-        else:
-            raise TypeError(f"{name}: expected str, got {type(addr).__name__}: {addr!r}")
-        if b"\0" in raw:
-            raise errors.error(Errno.EINVAL, f"{name}: addr={addr!r} has a NUL in it")
+        raw = endpoint_of(name, addr)
         data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
         data[0 : len(raw)] = raw
         check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")

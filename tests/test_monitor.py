@@ -268,6 +268,19 @@ def test_an_address_that_is_no_text_is_a_type_error(sockets):
         sockets(zmq.PULL).monitor(5)
 
 
+@pytest.mark.parametrize("arguments", [{"addr": 5}, {"addr": b"inproc://a\0b"}, {"events": "all"}], ids=str)
+def test_what_is_no_argument_of_a_monitor_leaves_nothing_behind(sockets, arguments, capfd):
+    pull = sockets(zmq.PULL)
+    for call in (pull.get_monitor_socket, lambda addr="inproc://x", **kw: pull.monitor(addr, **kw)):
+        with pytest.raises((TypeError, zmq.ZMQError)) as caught:
+            call(**arguments)
+        assert isinstance(caught.value, TypeError) or caught.value.errno == zmq.EINVAL
+        assert len(sockets.context._sockets) == 1
+    gevent.sleep(0.01)
+    assert capfd.readouterr().err == ""
+    assert pull.bind("tcp://127.0.0.1:*")  # no monitor, whose events nobody would take
+
+
 def test_a_closed_socket_and_an_ended_context_say_so(sockets):
     closed = sockets(zmq.PULL)
     closed.close()
