@@ -104,4 +104,13 @@ __attribute__((unused)) static void begin_checks(void)
         printf("%6.2f s  %s\n", (double)(gzh_now_ns() - run_begin) / 1e9, #test);        \
     } while (0)
 
+/* One that some builds cannot run: there it says so, and why. */
+#define RUN_IF(possible, test, reason)                                                   \
+    do {                                                                                 \
+        if (possible)                                                                    \
+            RUN(test);                                                                   \
+        else                                                                             \
+            printf("skipped  %s: %s\n", #test, reason);                                  \
+    } while (0)
+
 #endif
