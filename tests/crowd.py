@@ -93,6 +93,26 @@ def in_threads(*functions, seconds=20):
         return finish(calls, seconds)
 
 
+def is_refused_out_of_turn(send):
+    """send(timeout=..., flags=...) ends with EFSM, waiting or not.
+
+    One that does not wait says Again where another has the socket at that moment: that is no answer.
+    """
+    how = random.choice([{"timeout": 5}, {"flags": zmq.NOBLOCK}])
+    end = time.monotonic() + 5
+    while True:
+        try:
+            send(**how)
+        except zmq.Again:
+            assert "flags" in how and time.monotonic() < end, "Again for 5 s"
+            turns(1)
+        except zmq.ZMQError as error:
+            assert error.errno == zmq.EFSM, error
+            return
+        else:
+            raise AssertionError("it was sent")
+
+
 def drain(sock, quiet=0.2):
     """All messages that are there or still arrive, each as the list of its parts."""
     messages = []
