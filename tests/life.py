@@ -4,6 +4,7 @@ import gc
 import time
 
 import gevent
+from gevent.event import AsyncResult
 from gevent.monkey import get_original
 from support import Stopwatch, descriptors, threads, wait_until
 
@@ -60,6 +61,20 @@ def told_soon(outcomes, act, errno):
         assert isinstance(outcome.error, zmq.ZMQError), (outcome.result, outcome.error)
         assert outcome.error.errno == errno, outcome.error
     assert watch.soon, f"{watch.seconds:.3f} s"
+
+
+def on_the_hub(call, *args, **kwargs):
+    """Make a call on the greenlet of the hub, as a callback or a signal handler does; what comes of it."""
+    done = AsyncResult()
+
+    def callback():
+        try:
+            done.set(call(*args, **kwargs))
+        except BaseException as e:
+            done.set_exception(e)
+
+    gevent.get_hub().loop.run_callback(callback)
+    return done.get(timeout=5)
 
 
 # Under patch_all, threads that make their hubs at the same time wait for each other for ever, in gevent:

@@ -29,65 +29,6 @@ def test_a_greenlet_has_no_helper_before_it_needs_one():
     assert in_greenlet(zmq.Helper.current) is None
 
 
-def test_a_call_that_need_not_wait_starts_no_companion(sockets):
-    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-
-    def busy():
-        left.send(b"x")
-        right.recv()
-        right.poll(0)
-        with pytest.raises(zmq.Again):
-            right.recv(zmq.NOBLOCK)
-        helper = zmq.Helper.current()
-        return helper is None or helper.number is None
-
-    assert in_greenlet(busy)
-
-
-def test_the_first_wait_brings_a_helper_which_stays(sockets):
-    pull = sockets(zmq.PULL)
-
-    def wait_twice():
-        numbers = []
-        for _ in range(2):
-            with pytest.raises(zmq.Again):
-                pull.recv(timeout=0.01)
-            numbers.append(zmq.Helper.current().number)
-        return numbers
-
-    first, second = in_greenlet(wait_twice)
-    assert first == second >= 1
-
-
-def test_with_gives_it_at_once_and_takes_it_back():
-    def work():
-        with zmq.helper() as helper:
-            assert type(helper) is zmq.Helper
-            assert zmq.Helper.current() is helper
-            assert helper.number >= 1
-        return helper.number
-
-    assert in_greenlet(work) is None
-
-
-def test_within_another_it_is_the_same_one_and_the_outermost_gives_it_back(sockets):
-    pull = sockets(zmq.PULL)
-
-    def work():
-        with zmq.helper() as outer:
-            number = outer.number
-            with zmq.helper() as inner, zmq.helper() as innermost:
-                assert inner is innermost is outer
-                assert inner.number == number
-            assert outer.number == number
-            with pytest.raises(zmq.Again):
-                pull.recv(timeout=0.01)
-            assert outer.number == number
-        assert outer.number is None
-
-    in_greenlet(work)
-
-
 def test_one_that_the_greenlet_had_already_is_the_one_that_with_gives(sockets):
     pull = sockets(zmq.PULL)
 
@@ -98,34 +39,6 @@ def test_one_that_the_greenlet_had_already_is_the_one_that_with_gives(sockets):
         number = before.number
         with zmq.helper() as helper:
             assert helper is before and helper.number == number
-
-    in_greenlet(work)
-
-
-def test_a_with_that_fails_gives_it_back_too():
-    def work():
-        with pytest.raises(KeyError), zmq.helper() as helper:
-            raise KeyError
-        return helper.number
-
-    assert in_greenlet(work) is None
-
-
-def test_start_and_close_are_safe_to_say_twice():
-    def work():
-        helper = zmq.helper()
-        assert helper.number is None
-        helper.close()
-        helper.start()
-        number = helper.number
-        helper.start()
-        assert helper.number == number
-        helper.close()
-        helper.close()
-        assert helper.number is None
-        helper.start()
-        assert helper.number is not None
-        helper.close()
 
     in_greenlet(work)
 
@@ -145,17 +58,6 @@ def test_a_start_that_ctrl_c_breaks_off_leaves_no_companion_behind(monkeypatch):
     assert wait_until(lambda: living_and_parked()[0] <= before + MAY_STAY)
 
 
-def test_each_greenlet_has_its_own():
-    def work():
-        with zmq.helper() as helper:
-            gevent.sleep(0.01)
-            return helper, helper.number
-
-    made = [gevent.spawn(work) for _ in range(5)]
-    got = [greenlet.get(timeout=5) for greenlet in made]
-    assert len({id(helper) for helper, _ in got}) == len({number for _, number in got}) == 5
-
-
 def test_each_thread_has_its_own():
     def work():
         with zmq.helper() as helper:
@@ -164,16 +66,6 @@ def test_each_thread_has_its_own():
 
     numbers = in_threads(work, work, work)
     assert len(set(numbers)) == 3
-
-
-def test_repr_tells_the_companion():
-    def work():
-        helper = zmq.helper()
-        assert repr(helper) == "<Helper, no companion>"
-        with helper:
-            assert repr(helper) == f"<Helper, companion {helper.number}>"
-
-    in_greenlet(work)
 
 
 def test_what_is_closed_is_parked_and_the_next_greenlet_gets_it():
@@ -215,23 +107,6 @@ def test_the_companion_of_a_greenlet_that_ends_is_parked_without_a_word():
     before = in_greenlet(work)
     gc.collect()
     assert wait_until(lambda: living_and_parked()[1] == before + 1)
-
-
-def test_a_helper_with_a_companion_serves_as_one_without(sockets, ticker):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-
-    def receive():
-        with zmq.helper() as helper:
-            number = helper.number
-            received = [pull.recv(timeout=2) for _ in range(3)]
-            assert helper.number == number
-            return received
-
-    reader = gevent.spawn(receive)
-    for index in range(3):
-        gevent.sleep(0.005)
-        push.send(b"%d" % index)
-    assert reader.get(timeout=5) == [b"0", b"1", b"2"]
 
 
 def test_closing_it_while_its_greenlet_waits_does_nothing(sockets):

@@ -6,9 +6,9 @@ import gevent
 import pytest
 from crowd import FILLING, NARROW, greenlets, number_of, numbered
 from gevent.exceptions import BlockingSwitchOutError
-from life import Outcome, waiting
+from life import Outcome, on_the_hub, waiting
 from lines import Line, carries
-from support import POLL, run, wait_until
+from support import POLL, run
 
 import gzmqhelper as zmq
 from gzmqhelper.devices import monitored_queue
@@ -236,16 +236,8 @@ def test_a_monitored_queue_needs_sockets_and_bytes(sockets):
 
 
 def test_on_the_hubs_own_greenlet_it_raises_instead_of_waiting(line):
-    caught = []
-
-    def callback():
-        try:
-            zmq.proxy(line.frontend, line.backend)
-        except BlockingSwitchOutError as e:
-            caught.append(e)
-
-    gevent.get_hub().loop.run_callback(callback)
-    assert wait_until(lambda: caught)
+    with pytest.raises(BlockingSwitchOutError):
+        on_the_hub(zmq.proxy, line.frontend, line.backend)
     line.sender.send(b"x")
     assert line.frontend.recv(timeout=5) == b"x"
 

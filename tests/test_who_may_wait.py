@@ -5,7 +5,7 @@ import gc
 import gevent
 import pytest
 from gevent.exceptions import BlockingSwitchOutError
-from life import OsThread, Outcome, waiting
+from life import OsThread, Outcome, on_the_hub, waiting
 from support import run, wait_until
 
 import gzmqhelper as zmq
@@ -27,21 +27,27 @@ def test_a_helper_gives_the_greenlet_its_companion_at_once():
     def use():
         assert zmq.Helper.current() is None
         with zmq.helper() as mine:
+            assert type(mine) is zmq.Helper
             assert zmq.Helper.current() is mine
             assert mine.number >= 1
-            return repr(mine) == f"<Helper, companion {mine.number}>"
+            assert repr(mine) == f"<Helper, companion {mine.number}>"
+        return mine.number
 
-    assert in_greenlet(use)
+    assert in_greenlet(use) is None
 
 
-def test_nested_helpers_of_a_greenlet_are_one():
+def test_nested_helpers_of_a_greenlet_are_one(sockets):
+    pull = sockets(zmq.PULL)
+
     def use():
         with zmq.helper() as outer:
             number = outer.number
-            with zmq.helper() as inner:
-                assert inner is outer
+            with zmq.helper() as inner, zmq.helper() as innermost:
+                assert inner is innermost is outer
                 assert inner.number == number
             assert outer.number == number  # the inner end does not end it
+            assert pull.poll(1) == 0
+            assert outer.number == number
         assert outer.number is None
         with zmq.helper() as again:
             assert again.number is not None
@@ -90,6 +96,20 @@ def test_greenlets_at_the_same_time_have_one_each(sockets):
     assert len({outcome.join().result for outcome in outcomes}) == 20
 
 
+def test_a_greenlet_without_a_companion_that_only_does_what_is_done_at_once_gets_none(sockets):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+
+    def use():
+        left.send(b"at once")
+        assert right.recv() == b"at once"
+        assert right.poll(0) == 0
+        with pytest.raises(zmq.Again):
+            right.recv(zmq.NOBLOCK)
+        return zmq.Helper.current() is None or zmq.Helper.current().number is None
+
+    assert in_greenlet(use)
+
+
 def test_without_it_a_greenlet_gets_its_companion_when_it_first_must_wait(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
 
@@ -100,10 +120,11 @@ def test_without_it_a_greenlet_gets_its_companion_when_it_first_must_wait(socket
         with pytest.raises(zmq.Again):
             pull.recv(timeout=0.01)
         first = zmq.Helper.current().number
+        assert first >= 1
         pull.poll(1)
-        return first is not None and zmq.Helper.current().number == first
+        assert zmq.Helper.current().number == first
 
-    assert in_greenlet(use)
+    in_greenlet(use)
 
 
 def test_a_helper_may_be_started_and_closed_by_hand():
@@ -158,9 +179,10 @@ def test_a_wait_works_within_a_with_and_after_it(sockets):
     def use():
         got = []
         with zmq.helper() as mine:
+            number = mine.number
             got.append(pull.recv())
             got.append(pull.recv())
-            assert mine.number is not None
+            assert mine.number == number is not None
         got.append(pull.recv())
         return got
 
@@ -268,36 +290,28 @@ def test_a_handler_that_closes_the_socket_ends_the_wait_with_an_error(sockets, i
 # ---- the hub's own greenlet -----------------------------------------------------------------------------
 
 
-def on_hub(call, *args, **kwargs):
-    """What comes of a call that is made in a callback of the loop: its result, or its error."""
-    done = []
-
-    def callback():
-        try:
-            done.append(call(*args, **kwargs))
-        except BaseException as e:
-            done.append(e)
-
-    gevent.get_hub().loop.run_callback(callback)
-    assert wait_until(lambda: done)
-    return done[0]
-
-
 def test_on_the_hub_what_can_be_done_at_once_is_done(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-    assert on_hub(push.send, b"1") is None
-    assert on_hub(pull.recv) == b"1"
-    assert on_hub(push.send_multipart, [b"2", b"3"]) is None
-    assert on_hub(pull.recv_multipart) == [b"2", b"3"]
-    assert isinstance(on_hub(pull.recv, zmq.NOBLOCK), zmq.Again)
-    assert on_hub(pull.poll, 0) == 0
-    assert on_hub(push.poll, flags=zmq.POLLOUT) == zmq.POLLOUT
-    assert on_hub(pull.get, zmq.LINGER) == 0
-    assert on_hub(pull.set, zmq.LINGER, 5) is None
-    assert not isinstance(on_hub(push.connect, "inproc://later"), Exception)
-    made = on_hub(sockets, zmq.PULL)
+    assert on_the_hub(push.send, b"1") is None
+    assert on_the_hub(pull.recv) == b"1"
+    assert on_the_hub(push.send_multipart, [b"2", b"3"]) is None
+    assert on_the_hub(pull.recv_multipart) == [b"2", b"3"]
+    on_the_hub(push.send_multipart, [b"4", b"5"], copy=False)
+    assert on_the_hub(pull.poll) == zmq.POLLIN
+    assert on_the_hub(pull.recv_multipart) == [b"4", b"5"]
+    on_the_hub(lambda: (push.send(b"6", zmq.SNDMORE), push.send(b"7")))
+    assert on_the_hub(lambda: (pull.recv(), pull.rcvmore, pull.recv())) == (b"6", 1, b"7")
+    for how in ({"flags": zmq.NOBLOCK}, {"timeout": 0}):
+        with pytest.raises(zmq.Again):
+            on_the_hub(pull.recv, **how)
+    assert on_the_hub(pull.poll, 0) == 0
+    assert on_the_hub(push.poll, flags=zmq.POLLOUT) == zmq.POLLOUT
+    assert on_the_hub(pull.get, zmq.LINGER) == 0
+    assert on_the_hub(pull.set, zmq.LINGER, 5) is None
+    on_the_hub(push.connect, "inproc://later")
+    made = on_the_hub(sockets, zmq.PULL)
     assert isinstance(made, zmq.Socket)
-    assert on_hub(made.close) is None
+    assert on_the_hub(made.close) is None
     assert made.closed
 
 
@@ -309,19 +323,24 @@ def test_on_the_hub_a_flood_does_not_yield(sockets):
             push.send(b"%d" % i)
         return [int(pull.recv()) for _ in range(20_000)]
 
-    assert on_hub(flood) == list(range(20_000))
+    assert on_the_hub(flood) == list(range(20_000))
 
 
 WAITS = {
     "recv": lambda pull, push: pull.recv(),
     "recv with a timeout": lambda pull, push: pull.recv(timeout=1),
     "recv_multipart": lambda pull, push: pull.recv_multipart(),
+    "recv a Frame": lambda pull, push: pull.recv(copy=False),
+    "loop": lambda pull, push: next(iter(pull)),
     "poll": lambda pull, push: pull.poll(),
     "poll with a timeout": lambda pull, push: pull.poll(100),
     "send": lambda pull, push: push.send(b"lost"),
+    "send with a timeout": lambda pull, push: push.send(b"lost", timeout=1),
+    "send without a copy": lambda pull, push: push.send(bytearray(100_000), copy=False),
     "send_multipart": lambda pull, push: push.send_multipart([b"lost", b"lost"]),
     "send a part": lambda pull, push: push.send(b"lost", zmq.SNDMORE),
     "bind": lambda pull, push: pull.bind("inproc://hub"),
+    "bind by tcp": lambda pull, push: pull.bind("tcp://127.0.0.1:*"),
     "unbind": lambda pull, push: pull.unbind("inproc://hub"),
     "disconnect": lambda pull, push: pull.disconnect("inproc://hub"),
     "term": lambda pull, push: pull.context.term(),
@@ -331,30 +350,44 @@ WAITS = {
 @pytest.mark.parametrize("name", WAITS)
 def test_on_the_hub_a_call_that_must_wait_says_so_and_asks_for_nothing(name, sockets):
     pull, push = sockets(zmq.PULL), sockets(zmq.PUSH)
-    error = on_hub(WAITS[name], pull, push)
-    assert isinstance(error, BlockingSwitchOutError)
-    assert "NOBLOCK" in str(error)
-    assert "gevent.spawn" in str(error)
+    endpoint = pull.last_endpoint
+    with pytest.raises(BlockingSwitchOutError, match=r"NOBLOCK, or gevent\.spawn"):
+        on_the_hub(WAITS[name], pull, push)
+    assert pull.last_endpoint == endpoint
+    assert not pull.context.closed
     # Nothing was queued: the messages are all there for others, and no message was sent.
+    reader = waiting(pull.recv_multipart)
     pull.bind("inproc://hub")
     push.connect("inproc://hub")
-    for i in range(3):
+    for i in range(4):
         push.send(b"%d" % i)
-    assert [pull.recv(timeout=5) for _ in range(3)] == [b"0", b"1", b"2"]
+    assert reader.join().result == [b"0"]
+    assert [pull.recv_multipart(timeout=5) for _ in range(3)] == [[b"1"], [b"2"], [b"3"]]
+    assert pull.poll(0) == 0
+
+
+def test_on_the_hub_a_tracker_is_waited_for_only_if_it_is_done(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    tracker = push.send(bytes(100_000), copy=False, track=True)
+    with pytest.raises(BlockingSwitchOutError):
+        on_the_hub(tracker.wait)
+    pull.recv()
+    assert wait_until(lambda: tracker.done)
+    on_the_hub(tracker.wait)
 
 
 def test_a_close_on_the_hub_tells_those_who_wait(sockets):
     pull = sockets(zmq.PULL)
     waiter = waiting(pull.recv)
-    assert on_hub(pull.close) is None
+    assert on_the_hub(pull.close) is None
     assert waiter.join().error.errno == zmq.ENOTSOCK
 
 
 def test_a_context_that_has_ended_may_be_ended_again_on_the_hub(sockets):
     ctx = zmq.Context()
     ctx.term()
-    assert on_hub(ctx.term) is None
-    assert on_hub(ctx.destroy) is None
+    assert on_the_hub(ctx.term) is None
+    assert on_the_hub(ctx.destroy) is None
 
 
 def test_a_finalizer_on_the_hub_may_close_and_send_at_once(sockets):
@@ -368,7 +401,7 @@ def test_a_finalizer_on_the_hub_may_close_and_send_at_once(sockets):
             other.close()
 
     last = [Last()]
-    on_hub(last.clear)
+    on_the_hub(last.clear)
     assert pull.recv(timeout=5) == b"from a finalizer"
     assert waiter.join().error.errno == zmq.ENOTSOCK
 
