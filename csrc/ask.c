@@ -461,6 +461,7 @@ static int end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up
             s->granted--;
             s->taken = 0;
             m = gzh_take_ready(s);
+            atomic_store_explicit(&s->asked, false, memory_order_relaxed);
             news = is_lock_step(s); /* POLLOUT was hidden while it lay there */
         } else if (answer && r->data && (r->mask == GZH_GET || r->mask == GZH_BIND)) {
             *size = r->size;

@@ -41,7 +41,7 @@ struct gzh_socket {
     atomic_int holders; /* Python, each request, each event on its way */
     atomic_int timeout[2];
     atomic_bool relaxed;
-    atomic_bool asked; /* something was sent since the last message came: an answer may be near */
+    atomic_bool asked; /* something was sent since a message was last taken: an answer may be near */
     atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
     uint64_t key;
@@ -122,6 +122,8 @@ void gzh_look_again(gzh_socket *s);
 /* May a REQ or REP send?  Not while a reply (or request) has arrived that nobody has taken yet; a
  * relaxed REQ drops that.  0 or -EFSM. */
 int gzh_in_step(gzh_socket *s);
+/* Owner, without the mutex: gzh_wire_put, after which an answer may be near. */
+int gzh_put(gzh_socket *s, gzh_message *m);
 /* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
 bool gzh_serve_receivers(gzh_socket *s);
 /* batch.c.  Owner: how many messages one call may take, by the socket's type and options (mutex not

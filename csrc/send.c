@@ -21,7 +21,7 @@ static int put(gzh_socket *s, const outgoing *out)
     const char *from = out->data;
     int error = 0;
     if (out->message)
-        return gzh_wire_put(&s->wire, out->message);
+        return gzh_put(s, out->message);
     gzh_message_init(&m);
     for (int i = 0; i < out->parts && !error; i++) {
         /* REQ and REP send but now and then: a load would be memory kept for nothing. */
@@ -30,7 +30,7 @@ static int put(gzh_socket *s, const outgoing *out)
         from += out->sizes[i];
     }
     if (!error)
-        error = gzh_wire_put(&s->wire, &m);
+        error = gzh_put(s, &m);
     gzh_message_clear(&m);
     return error;
 }
@@ -59,8 +59,6 @@ static int send_any(gzh_socket *s, gzh_request *r, const outgoing *out, bool non
         unlock(s);
         int error = nonblock ? put_or_look(s, out) : put(s, out);
         GZH_PAUSE("send: tried");
-        if (!error)
-            atomic_store_explicit(&s->asked, true, memory_order_relaxed);
         lock(s);
         rc = error != EAGAIN || nonblock ? -error : r ? gzh_enqueue(s, r) : GZH_WAIT;
     }
@@ -109,8 +107,6 @@ int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const in
         for (int i = 0; i < out.parts; i++)
             out.data += *out.sizes++;
     }
-    if (*sent)
-        atomic_store_explicit(&s->asked, true, memory_order_relaxed);
     lock(s);
     gzh_release(s, false);
     unlock(s);

@@ -186,6 +186,14 @@ int gzh_in_step(gzh_socket *s)
     return 0;
 }
 
+int gzh_put(gzh_socket *s, gzh_message *m)
+{
+    int error = gzh_wire_put(&s->wire, m);
+    if (!error)
+        atomic_store_explicit(&s->asked, true, memory_order_relaxed);
+    return error;
+}
+
 /* False: libzmq refused one; *sent: but took others before. */
 static bool serve_senders(gzh_socket *s, bool *sent)
 {
@@ -199,7 +207,7 @@ static bool serve_senders(gzh_socket *s, bool *sent)
         atomic_store(&r->state, GZH_SERVING);
         unlock(s);
         GZH_PAUSE("serve: sending");
-        int error = gzh_wire_put(&s->wire, r->data);
+        int error = gzh_put(s, r->data);
         GZH_PAUSE("serve: sent or refused");
         lock(s);
         if (error == EAGAIN && !s->closing) {

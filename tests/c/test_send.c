@@ -476,6 +476,44 @@ static void many_senders_send_every_multipart_once_and_whole_though_parts_are_re
     every_multipart_arrives_once_and_whole(true);
 }
 
+/* ---- what an answer is expected after ---------------------------------------------------------- */
+
+static bool expects_an_answer(gzh_socket *s)
+{
+    bool expects = gzh_socket_linger(s, -1, 0) != GZH_WAIT;
+    CHECK_IS(gzh_socket_linger(s, -1, 0), GZH_WAIT); /* it was asked in vain */
+    return expects;
+}
+
+static void an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came(void)
+{
+    static const size_t sizes[2] = {1, 1};
+    scene s = begin_scene(ZMQ_DEALER);
+    greenlet g;
+    int sent;
+    born(&g);
+    CHECK(!expects_an_answer(s.socket));
+    CHECK_IS(send_now(s.socket, "a"), 0);
+    CHECK(expects_an_answer(s.socket));
+    CHECK_IS(gzh_send(s.socket, "a", 1, 0), 0);
+    CHECK(expects_an_answer(s.socket));
+    CHECK_IS(gzh_send_many(s.socket, "ab", sizes, NULL, 2, 0, &sent), 0);
+    CHECK(expects_an_answer(s.socket));
+    fake_refuse(s.zmq, true);
+    CHECK_IS(ask_send(&g, s.socket, "b"), GZH_WAIT);
+    CHECK(!expects_an_answer(s.socket));
+    fake_refuse(s.zmq, false);
+    CHECK_IS(wait_on(&g, GZH_WAIT), 0);
+    CHECK(expects_an_answer(s.socket));
+    CHECK_IS(send_now(s.socket, "a"), 0);
+    CHECK_IS(ask_recv(&g, s.socket), GZH_WAIT);
+    fake_deliver(s.zmq, "answer");
+    CHECK_IS(wait_on(&g, GZH_WAIT), 6);
+    CHECK(!expects_an_answer(s.socket));
+    dies(&g);
+    end_scene(&s);
+}
+
 int main(void)
 {
     begin();
@@ -494,5 +532,6 @@ int main(void)
     RUN_IF(SEES_EATEN_SIGNALS, a_blocked_router_misses_no_signal_that_others_have_eaten, BLIND);
     RUN(many_senders_send_every_multipart_once_and_whole);
     RUN(many_senders_send_every_multipart_once_and_whole_though_parts_are_refused);
+    RUN(an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came);
     return 0;
 }
