@@ -15,13 +15,15 @@
 
 /* At-once receives by one greenlet while others wait or were granted and have not run: two, which
  * with the one that it was granted itself make three times the least share; and, as the backlog goes
- * on, half of what each has had on average, which keeps within that too and wakes them less often. */
+ * on, half of what each has had on average, which keeps within that too and wakes them less often.  Not
+ * more than take about a millisecond: the others wait meanwhile, however long the backlog has lasted. */
 #define A_FEW 2
+#define A_LOT 1000
 
 static int a_few(const gzh_socket *s)
 {
     long average = s->crowd / (s->receivers.count + s->granted + 1);
-    return average > 2 * A_FEW ? (int)(average / 2) : A_FEW;
+    return average > 2 * A_LOT ? A_LOT : average > 2 * A_FEW ? (int)(average / 2) : A_FEW;
 }
 
 /* A slice that is long against the coarse clock's tick is measured by that: a seventh of the cost

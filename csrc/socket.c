@@ -160,9 +160,9 @@ bool gzh_serve_receivers(gzh_socket *s)
         GZH_PAUSE("serve: received, not granted");
         lock(s);
         if (!error) {
+            s->crowd += s->receivers.count + s->granted > 1; /* it is a crowd where one more waits */
             gzh_append_ready(s, m);
             gzh_grant_ready(s);
-            s->crowd++;
         } else if (error == EAGAIN) {
             s->crowd = 0;
             return false;
