@@ -119,8 +119,8 @@ void gzh_grant_ready(gzh_socket *s);
 void gzh_offer_ready(gzh_socket *s);
 /* Those that wait may be served now, and no signal of libzmq's tells it.  Lets the mutex go. */
 void gzh_look_again(gzh_socket *s);
-/* May a REQ or REP send?  Not while a reply (or request) has arrived that nobody has taken yet; a
- * relaxed REQ drops that.  0 or -EFSM. */
+/* Owner: may a REQ or REP send?  Not while a reply (or request) has arrived that nobody has taken yet; a
+ * relaxed REQ drops that.  0 or -EFSM.  Lets the mutex go meanwhile. */
 int gzh_in_step(gzh_socket *s);
 /* Owner, without the mutex: gzh_wire_put, after which an answer may be near. */
 int gzh_put(gzh_socket *s, gzh_message *m);

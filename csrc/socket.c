@@ -181,8 +181,12 @@ int gzh_in_step(gzh_socket *s)
         return 0;
     if (!atomic_load(&s->relaxed))
         return -EFSM;
-    while (s->ready > s->granted)
-        gzh_message_free(gzh_take_ready(s));
+    while (s->ready > s->granted) {
+        gzh_message *unwanted = gzh_take_ready(s);
+        unlock(s);
+        gzh_message_free(unwanted); /* which may call back whoever sent it */
+        lock(s);
+    }
     return 0;
 }
 
@@ -198,8 +202,11 @@ int gzh_put(gzh_socket *s, gzh_message *m)
 static bool serve_senders(gzh_socket *s, bool *sent)
 {
     while (s->senders.head && !s->closing && !s->calls.head) {
+        int rc = gzh_in_step(s);
         gzh_request *r = s->senders.head;
-        if (gzh_in_step(s) < 0) {
+        if (!r)
+            break; /* it has left meanwhile, or was closed */
+        if (rc < 0) {
             gzh_unlink(&s->senders, r);
             gzh_grant(r, -EFSM);
             continue;
