@@ -143,14 +143,16 @@ int gzh_enqueue(gzh_socket *s, gzh_request *r)
     return GZH_WAIT;
 }
 
+int gzh_not_yet(gzh_socket *s, gzh_request *r, bool nonblock)
+{
+    return nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
+}
+
 int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock)
 {
-    if (nonblock)
-        return -EAGAIN;
-    if (!r)
-        return GZH_WAIT;
-    s->again = true;
-    return gzh_enqueue(s, r);
+    if (r && !nonblock)
+        s->again = true;
+    return gzh_not_yet(s, r, nonblock);
 }
 
 /* ---- what Python calls ---- */
@@ -253,7 +255,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (!ahead)
         s->taken = 0;
     if (s->receivers.head || (ahead && !nonblock && s->taken++ >= a_few(s))) {
-        rc = nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
+        rc = gzh_not_yet(s, r, nonblock);
     } else {
         gzh_message_init(&m);
         rc = -take(s, &m, &kept);
@@ -261,8 +263,8 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
             atomic_store_explicit(&s->asked, false, memory_order_relaxed);
         dry = rc == -EAGAIN;
         s->crowd = dry ? 0 : s->crowd + ahead;
-        if (dry && !nonblock)
-            rc = r ? gzh_enqueue(s, r) : GZH_WAIT;
+        if (dry)
+            rc = gzh_not_yet(s, r, nonblock);
         bool alone = !kept && !ahead && !r && !s->pollers.head;
         int most = rc || !alone || flags & GZH_KEEP ? 1
                    : many                           ? many

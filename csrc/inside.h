@@ -95,7 +95,10 @@ void gzh_release(gzh_socket *s, bool dry);
 gzh_request *gzh_new_request(gzh_socket *s, gzh_companion *companion, int kind);
 void gzh_free_data(gzh_request *r);
 int gzh_enqueue(gzh_socket *s, gzh_request *r);
-/* Another is owner: what becomes of this call?  Queued, it is for the owner to see. */
+/* It cannot be completed now: what becomes of this call?  -EAGAIN, GZH_WAIT, or queued, if it has a
+ * request: by the owner, who serves it before ownership goes. */
+int gzh_not_yet(gzh_socket *s, gzh_request *r, bool nonblock);
+/* The same where another is owner, who is to see it then. */
 int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
 /* What every call begins with, without the mutex: 0, or the code to return. */
 int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock);

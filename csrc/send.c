@@ -54,13 +54,13 @@ static int send_any(gzh_socket *s, gzh_request *r, const outgoing *out, bool non
     }
     rc = gzh_in_step(s);
     if (rc == 0 && s->senders.head)
-        rc = nonblock ? -EAGAIN : r ? gzh_enqueue(s, r) : GZH_WAIT;
+        rc = gzh_not_yet(s, r, nonblock);
     if (rc == 0) {
         unlock(s);
         int error = nonblock ? put_or_look(s, out) : put(s, out);
         GZH_PAUSE("send: tried");
         lock(s);
-        rc = error != EAGAIN || nonblock ? -error : r ? gzh_enqueue(s, r) : GZH_WAIT;
+        rc = error == EAGAIN ? gzh_not_yet(s, r, nonblock) : -error;
     }
     gzh_release(s, false);
     unlock(s);
