@@ -474,6 +474,30 @@ static void receivers_that_come_and_go_lose_nothing_when_all_threads_dawdle(void
     every_message_is_received_once(true, true);
 }
 
+static void however_long_a_flood_lasts_nobody_takes_very_many_while_another_waits(void)
+{
+    enum { FLOOD = 10000 };
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet a, b;
+    int taken = 0;
+    born(&a);
+    born(&b);
+    CHECK_IS(ask_recv(&b, s.socket), GZH_WAIT);
+    for (int i = 0; i < 2 * FLOOD; i++)
+        fake_deliver(s.zmq, "m");
+    WAIT_TOLD(&b); /* and does not run */
+    until_nobody_is_inside(s.socket);
+    for (int i = 0; i < FLOOD; i++)
+        CHECK_IS(try_recv(s.socket, NULL, a.slot, ZMQ_DONTWAIT | GZH_ONE), 1);
+    while (try_recv(s.socket, NULL, a.slot, GZH_ONE) == 1)
+        taken++;
+    CHECK(taken > 100 && taken <= 1000);
+    CHECK_IS(end_wait(&b), 1);
+    dies(&a);
+    dies(&b);
+    end_scene(&s);
+}
+
 int main(void)
 {
     begin();
@@ -495,5 +519,6 @@ int main(void)
     RUN(many_receivers_receive_every_message_once_and_in_order);
     RUN(receivers_that_come_and_go_lose_nothing);
     RUN(receivers_that_come_and_go_lose_nothing_when_all_threads_dawdle);
+    RUN(however_long_a_flood_lasts_nobody_takes_very_many_while_another_waits);
     return 0;
 }
