@@ -9,8 +9,7 @@
  *   request, done        the greenlet; a granter under the queue mutex (see companion.h)
  *   job                  written before the semaphore is posted, read by the thread after it
  *   holders, keeper      R   the helper (keeper) and the thread each hold it; the last one frees
- *   has_thread, parked,
- *   jobs                 R
+ *   has_thread, jobs     R
  *   home, orphan         R   the OS thread whose greenlet has it; that has ended
  *   left                 the greenlet: a cancel said GZH_ABANDONED, and from then on the request
  *                        is the thread's alone, which may free what it speaks of at any moment
@@ -38,7 +37,7 @@ struct gzh_companion {
     atomic_int job;
     int number;
     unsigned generation;
-    bool has_thread, parked, keeper, orphan, left;
+    bool has_thread, keeper, orphan, left;
     int jobs; /* given and not finished */
     int holders;
     const void *home;
@@ -115,7 +114,6 @@ static void give_job(gzh_companion *c, enum job job)
 static void park_or_end(gzh_companion *c)
 {
     if (!c->orphan && parked_count < PARK_ROOM) {
-        c->parked = true;
         c->next_parked = park;
         park = c;
         parked_count++;
@@ -354,7 +352,7 @@ int gzh_companion_open(gzh_companion **companion)
     if (c) {
         park = c->next_parked;
         parked_count--;
-        c->parked = c->left = false;
+        c->left = false;
         c->holders++;
         c->keeper = true;
         c->home = &here;
@@ -374,7 +372,7 @@ int gzh_companion_open(gzh_companion **companion)
         enlist(c);
         GZH_MUST(pthread_mutex_unlock(&registry));
         int rc = start ? gzh_companion_ready(c) : 0;
-        if (rc < 0 && !gzh_watch_taken()) {
+        if (rc < 0 && !gzh_watch_companion()) {
             gzh_companion_close(c);
             return rc;
         }

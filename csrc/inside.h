@@ -114,8 +114,6 @@ gzh_message *gzh_take_ready(gzh_socket *s);
  * taken in order.  NULL: there are none, and it is left as it is. */
 gzh_message *gzh_rotate_ready(gzh_socket *s, gzh_message *newest);
 
-/* Has this OS thread's hub to turn before a call that blocks goes on?  (ask.c) */
-bool gzh_slice_is_over(void);
 /* Give waiting receivers what lies in the ready list for nobody. */
 void gzh_grant_ready(gzh_socket *s);
 /* The same, and what is left then is for those who poll, and for a proxy that has the socket. */

@@ -23,8 +23,8 @@ typedef struct {
 } gzh_poll_item;
 
 static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
-static const int GZH_SEVERAL, GZH_ONE, GZH_LOOK;
-static const int GZH_ABANDONED, GZH_KEEP, GZH_SLOT_BYTES, GZH_SLOT_PARTS;
+static const int GZH_SEVERAL, GZH_LOOK;
+static const int GZH_KEEP, GZH_SLOT_BYTES;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
 extern unsigned gzh_generation;
@@ -49,7 +49,6 @@ typedef struct {
 } gzh_waiting;
 int gzh_companion_waiting(gzh_waiting *waiting, int room);
 void gzh_companion_counts(int *living, int *parked, int *on_watch);
-int gzh_companion_limit(int limit);
 
 /* calls.h */
 int gzh_context_new(int io_threads, gzh_context **context);
@@ -61,7 +60,6 @@ int gzh_context_set(gzh_context *context, int option, int value);
 int gzh_socket_open(gzh_context *context, int type, gzh_socket **socket);
 int gzh_context_term(gzh_context *context, gzh_companion *companion);
 int gzh_context_end_term(gzh_companion *companion);
-int gzh_context_shutdown(gzh_context *context);
 void gzh_context_drop(gzh_context *context);
 int gzh_has(const char *capability);
 void gzh_version(int *version);

@@ -56,20 +56,6 @@ void gzh_sem_wait(gzh_sem *sem)
     GZH_MUST(pthread_mutex_unlock(&sem->mutex));
 }
 
-bool gzh_sem_timedwait(gzh_sem *sem, unsigned milliseconds)
-{
-    struct timespec span = {milliseconds / 1000, (long)(milliseconds % 1000) * 1000000};
-    bool posted = true;
-    GZH_MUST(pthread_mutex_lock(&sem->mutex));
-    while (sem->count == 0 && posted)
-        posted = pthread_cond_timedwait_relative_np(&sem->cond, &sem->mutex, &span) != ETIMEDOUT;
-    posted = sem->count > 0;
-    if (posted)
-        sem->count--;
-    GZH_MUST(pthread_mutex_unlock(&sem->mutex));
-    return posted;
-}
-
 void gzh_sem_destroy(gzh_sem *sem)
 {
     pthread_cond_destroy(&sem->cond);
@@ -92,23 +78,6 @@ void gzh_sem_wait(gzh_sem *sem)
 {
     while (sem_wait(sem) == -1)
         GZH_MUST(errno == EINTR ? 0 : errno);
-}
-
-bool gzh_sem_timedwait(gzh_sem *sem, unsigned milliseconds)
-{
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += milliseconds / 1000;
-    end.tv_nsec += (long)(milliseconds % 1000) * 1000000;
-    if (end.tv_nsec >= 1000000000) {
-        end.tv_nsec -= 1000000000;
-        end.tv_sec++;
-    }
-    int rc;
-    while ((rc = sem_timedwait(sem, &end)) == -1 && errno == EINTR)
-        ;
-    GZH_MUST(rc == 0 || errno == ETIMEDOUT ? 0 : errno);
-    return rc == 0;
 }
 
 void gzh_sem_destroy(gzh_sem *sem)

@@ -36,11 +36,10 @@ extern void (*gzh_pause_hook)(const char *place);
 #define GZH_PAUSE(place) ((void)0)
 #endif
 
-/* Semaphore.  Any thread may post; wait blocks.  timedwait: true if it was posted in time. */
+/* Semaphore.  Any thread may post; wait blocks. */
 void gzh_sem_init(gzh_sem *sem);
 void gzh_sem_post(gzh_sem *sem);
 void gzh_sem_wait(gzh_sem *sem);
-bool gzh_sem_timedwait(gzh_sem *sem, unsigned milliseconds);
 void gzh_sem_destroy(gzh_sem *sem);
 
 /* Completion pipe: an eventfd where there is one (both ends are then one descriptor).

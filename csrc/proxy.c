@@ -9,7 +9,7 @@
  *   field                      who may touch it
  *   ------------------------   ----------------------------------------------------------------
  *   next, prev, started,
- *   abandoned, request->state  L
+ *   request: state, abandoned  L
  *   relay.stop, relay.news     written under L, with a kick afterwards; read by the companion
  *   relay's descriptors        opened before it is in the list, closed under L when it leaves it
  *   the rest of relay          the companion, once it is started
@@ -33,7 +33,7 @@
 typedef struct proxy {
     struct proxy *next, *prev;
     gzh_request *request;
-    bool started, abandoned;
+    bool started;
     gzh_relay relay;
     char prefix[];
 } proxy;
@@ -248,19 +248,18 @@ static int proxy_new(gzh_request *request, gzh_socket *const *sockets, const cha
     return 0;
 }
 
-/* The greenlet's: wait a moment until the companion has left the sockets. */
-static bool has_left(gzh_request *r)
+/* The greenlet's: wait until the companion has left the sockets, but a moment at most. */
+static void await_its_leaving(gzh_request *r)
 {
     uint64_t end = gzh_now_ns() + LEAVE_MS * 1000000ull;
     struct pollfd fd = {.fd = gzh_companion_fd(r->companion), .events = POLLIN};
     while (atomic_load(&r->state) != GZH_GRANTED) {
         int64_t left = (int64_t)(end - gzh_now_ns());
         if (left <= 0)
-            return false;
+            return;
         if (poll(&fd, 1, (int)(left / 1000000) + 1) == 1)
             gzh_companion_drain(r->companion);
     }
-    return true;
 }
 
 static int cancel(gzh_request *r)
@@ -272,10 +271,10 @@ static int cancel(gzh_request *r)
             stop(p, CANCELLED);
             leave_line();
             GZH_PAUSE("proxy: told to stop");
-            has_left(r);
+            await_its_leaving(r);
             take_line();
             if (atomic_load(&r->state) != GZH_GRANTED) {
-                p->abandoned = true; /* its companion brings it to its end */
+                r->abandoned = true; /* its companion brings it to its end */
                 leave_line();
                 return GZH_ABANDONED;
             }
@@ -293,7 +292,7 @@ static void run_proxy(gzh_request *r)
     proxy *p = r->subject;
     int rc = gzh_relay_run(&p->relay);
     take_line();
-    bool abandoned = p->abandoned;
+    bool abandoned = r->abandoned;
     if (abandoned) {
         unlist(p);
         atomic_store(&r->state, GZH_IDLE);
@@ -324,7 +323,6 @@ int gzh_proxy(gzh_companion *companion, gzh_socket *const *sockets, const char *
     r->cancel = cancel;
     r->run = run_proxy;
     r->abandoned = false;
-    r->data = NULL;
     take_line();
     atomic_store(&r->state, GZH_QUEUED);
     enlist(p);

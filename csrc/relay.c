@@ -26,7 +26,7 @@ static void become_owner(place *at)
     s->told = GZH_TELL_NEWS;
     unlock(s);
     if (key)
-        gzh_watch_remove(key, s->fd);
+        gzh_watch_remove(key);
     at->owned = true;
 }
 

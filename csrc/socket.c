@@ -310,7 +310,7 @@ static void finish_close(gzh_socket *s)
     s->key = 0;
     unlock(s);
     if (key)
-        gzh_watch_remove(key, s->fd);
+        gzh_watch_remove(key);
     gzh_wire_close(&s->wire);
     if (!s->shadow) {
         if (s->set_linger)

@@ -117,6 +117,7 @@ void gzh_socket_drop(gzh_socket *socket);
 /* This OS thread's hub has turned, or is about to be waited for: its greenlets may use this
  * library for so many nanoseconds before a call that blocks answers GZH_YIELD. */
 void gzh_slice(uint64_t nanoseconds);
+/* Has this OS thread's hub to turn before a call that blocks goes on? */
 bool gzh_slice_is_over(void);
 
 #endif

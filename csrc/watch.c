@@ -82,11 +82,6 @@ static void free_slot(uint32_t index)
     first_free = index;
 }
 
-bool gzh_watch_taken(void)
-{
-    return atomic_load(&on_watch) != NULL;
-}
-
 gzh_companion *gzh_watch_companion(void)
 {
     return atomic_load(&on_watch);
@@ -95,7 +90,7 @@ gzh_companion *gzh_watch_companion(void)
 int gzh_watch_begin(gzh_companion *companion)
 {
     gzh_companion *nobody = NULL;
-    if (gzh_watch_taken())
+    if (gzh_watch_companion())
         return 0;
     GZH_MUST(pthread_mutex_lock(&table));
     int error = set_open();
@@ -104,7 +99,7 @@ int gzh_watch_begin(gzh_companion *companion)
         return -error;
     int rc = gzh_companion_ready(companion);
     if (rc < 0)
-        return gzh_watch_taken() ? 0 : rc;
+        return gzh_watch_companion() ? 0 : rc;
     /* The place is claimed before the semaphore is posted: two greenlets of two threads may both
      * have found it empty. */
     if (atomic_compare_exchange_strong(&on_watch, &nobody, companion))
@@ -136,12 +131,12 @@ int gzh_watch_add(int fd, void *subject, const gzh_watch_hooks *hooks, uint64_t 
     return -error;
 }
 
-void gzh_watch_remove(uint64_t key, int fd)
+void gzh_watch_remove(uint64_t key)
 {
     GZH_MUST(pthread_mutex_lock(&table));
     slot *s = find(key);
     if (s) {
-        set_remove(fd);
+        set_remove(s->fd);
         free_slot((uint32_t)key);
     }
     GZH_MUST(pthread_mutex_unlock(&table));

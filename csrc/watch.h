@@ -20,7 +20,6 @@ typedef struct {
 /* Somebody is on watch when this returns 0: if nobody was, the thread of `companion` is.  -errno
  * where its thread or the set cannot be had.  Any thread; does not block. */
 int gzh_watch_begin(gzh_companion *companion);
-bool gzh_watch_taken(void);
 /* Who is on watch, or NULL.  It stays there: never give it a blocking call. */
 gzh_companion *gzh_watch_companion(void);
 
@@ -35,7 +34,7 @@ typedef enum { GZH_TELL_NEWS, GZH_TELL_ALL, GZH_TELL_NOTHING } gzh_tell;
 void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told);
 /* After this, `ready` is not called any more for this key (one call may be under way, and has its
  * own hold).  Before the descriptor is closed. */
-void gzh_watch_remove(uint64_t key, int fd);
+void gzh_watch_remove(uint64_t key);
 
 /* companion.c's side: the thread's work; never returns in the process where it began. */
 void gzh_watch_run(void);
