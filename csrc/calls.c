@@ -169,16 +169,6 @@ struct gzh_context {
     const gzh_request *ender; /* whose companion makes the term */
 };
 
-static void lock(gzh_context *c)
-{
-    GZH_MUST(pthread_mutex_lock(&c->mutex));
-}
-
-static void unlock(gzh_context *c)
-{
-    GZH_MUST(pthread_mutex_unlock(&c->mutex));
-}
-
 static int wrap(void *zmq, bool shadow, gzh_context **out)
 {
     gzh_context *c = zmq ? calloc(1, sizeof *c) : NULL;
@@ -221,9 +211,9 @@ bool gzh_context_ended(gzh_context *c)
 {
     if (c->generation != gzh_generation)
         return true;
-    lock(c);
+    gzh_lock(&c->mutex);
     bool ended = c->state != OPEN;
-    unlock(c);
+    gzh_unlock(&c->mutex);
     return ended;
 }
 
@@ -232,19 +222,19 @@ static int begin_use(gzh_context *c)
 {
     if (c->generation != gzh_generation)
         return GZH_FORKED;
-    lock(c);
+    gzh_lock(&c->mutex);
     int rc = c->state == OPEN ? 0 : -ETERM;
     if (rc == 0)
         c->users++;
-    unlock(c);
+    gzh_unlock(&c->mutex);
     return rc;
 }
 
 static void end_use(gzh_context *c)
 {
-    lock(c);
+    gzh_lock(&c->mutex);
     c->users--;
-    unlock(c);
+    gzh_unlock(&c->mutex);
 }
 
 int gzh_context_get(gzh_context *c, int option)
@@ -272,9 +262,9 @@ static int probe(gzh_context *c)
 {
     int threads = zmq_ctx_get(c->zmq, ZMQ_IO_THREADS) + 1;
     int error = gzh_probe_limits(2 * threads + 2, threads);
-    lock(c);
+    gzh_lock(&c->mutex);
     c->probed = error == 0;
-    unlock(c);
+    gzh_unlock(&c->mutex);
     return error == EAGAIN ? GZH_NO_THREAD : -error;
 }
 
@@ -283,9 +273,9 @@ int gzh_socket_open(gzh_context *c, int type, gzh_socket **out)
     int rc = begin_use(c);
     if (rc < 0)
         return rc;
-    lock(c);
+    gzh_lock(&c->mutex);
     bool probed = c->probed;
-    unlock(c);
+    gzh_unlock(&c->mutex);
     if (!probed)
         rc = probe(c);
     if (rc == 0) {
@@ -313,16 +303,16 @@ static void context_free(gzh_context *c)
 static void end_context(gzh_context *c)
 {
     for (bool used = true; used;) {
-        lock(c);
+        gzh_lock(&c->mutex);
         used = c->users > 0;
-        unlock(c);
+        gzh_unlock(&c->mutex);
         if (used)
             sched_yield();
     }
     if (!c->shadow)
         while (zmq_ctx_term(c->zmq) == -1 && errno == EINTR)
             ;
-    lock(c);
+    gzh_lock(&c->mutex);
     c->state = ENDED;
     while (c->waiters) {
         gzh_request *r = c->waiters;
@@ -331,7 +321,7 @@ static void end_context(gzh_context *c)
     }
     c->ender = NULL;
     bool last = let_go(c);
-    unlock(c);
+    gzh_unlock(&c->mutex);
     if (last)
         context_free(c);
 }
@@ -356,11 +346,11 @@ static bool forget_waiter(gzh_context *c, gzh_request *r)
 static int leave(gzh_request *r)
 {
     gzh_context *c = r->subject;
-    lock(c);
+    gzh_lock(&c->mutex);
     bool inside = forget_waiter(c, r) && c->ender == r;
     atomic_store(&r->state, GZH_IDLE);
     bool last = let_go(c);
-    unlock(c);
+    gzh_unlock(&c->mutex);
     if (last)
         context_free(c);
     return inside ? GZH_ABANDONED : 0;
@@ -371,9 +361,9 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
     if (c->generation != gzh_generation)
         return 0; /* the parent ends it */
     if (!companion) {
-        lock(c);
+        gzh_lock(&c->mutex);
         bool ended = c->state == ENDED;
-        unlock(c);
+        gzh_unlock(&c->mutex);
         return ended ? 0 : GZH_WAIT;
     }
     gzh_request *r = gzh_companion_free_request(companion);
@@ -382,7 +372,7 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
     int rc = gzh_companion_ready(companion);
     if (rc < 0)
         return rc;
-    lock(c);
+    gzh_lock(&c->mutex);
     rc = c->state == ENDED ? 0 : GZH_WAIT;
     if (rc == GZH_WAIT) {
         r->subject = c;
@@ -399,7 +389,7 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
             gzh_companion_run(companion);
         }
     }
-    unlock(c);
+    gzh_unlock(&c->mutex);
     return rc;
 }
 
@@ -447,22 +437,22 @@ void gzh_context_drop(gzh_context *c)
 {
     if (c->generation != gzh_generation)
         return;
-    lock(c);
+    gzh_lock(&c->mutex);
     bool end = c->state == OPEN && !c->shadow;
     if (end) {
         c->state = ENDING;
         c->holders++;
     }
-    unlock(c);
+    gzh_unlock(&c->mutex);
     if (end && end_in_background(c) < 0) {
         /* No thread to be had, and nobody to tell: what libzmq has of it stays until the end. */
-        lock(c);
+        gzh_lock(&c->mutex);
         let_go(c);
-        unlock(c);
+        gzh_unlock(&c->mutex);
     }
-    lock(c);
+    gzh_lock(&c->mutex);
     bool last = let_go(c);
-    unlock(c);
+    gzh_unlock(&c->mutex);
     if (last)
         context_free(c);
 }

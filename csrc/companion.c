@@ -103,10 +103,18 @@ static bool let_go(gzh_companion *c)
     return true;
 }
 
-static void give_job(gzh_companion *c, enum job job)
+static void wake_for(gzh_companion *c, enum job job)
 {
     atomic_store_explicit(&c->job, job, memory_order_relaxed); /* the semaphore orders it */
     gzh_sem_post(&c->wake);
+}
+
+static void give_job(gzh_companion *c, enum job job)
+{
+    gzh_lock(&registry);
+    c->jobs++;
+    gzh_unlock(&registry);
+    wake_for(c, job);
 }
 
 /* registry held; the thread is in its semaphore, or about to be, and has no keeper.  An orphan's
@@ -118,7 +126,7 @@ static void park_or_end(gzh_companion *c)
         park = c;
         parked_count++;
     } else
-        give_job(c, JOB_END);
+        wake_for(c, JOB_END);
 }
 
 static void *companion_main(void *argument)
@@ -133,15 +141,15 @@ static void *companion_main(void *argument)
             c->request.run(&c->request);
         else
             break;
-        GZH_MUST(pthread_mutex_lock(&registry));
+        gzh_lock(&registry);
         if (--c->jobs == 0 && !c->keeper)
             park_or_end(c);
-        GZH_MUST(pthread_mutex_unlock(&registry));
+        gzh_unlock(&registry);
     }
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     living--;
     bool last = let_go(c);
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     if (last)
         companion_free(c);
     return NULL;
@@ -151,26 +159,23 @@ int gzh_companion_ready(gzh_companion *c)
 {
     if (c->has_thread) /* only its greenlet starts it */
         return 0;
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     c->holders++;
     living++;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     int error = gzh_thread_start(companion_main, c);
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     if (error) {
         c->holders--;
         living--;
     } else
         c->has_thread = true;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     return error == EAGAIN ? GZH_NO_THREAD : -error;
 }
 
 void gzh_companion_run(gzh_companion *c)
 {
-    GZH_MUST(pthread_mutex_lock(&registry));
-    c->jobs++;
-    GZH_MUST(pthread_mutex_unlock(&registry));
     give_job(c, JOB_RUN);
 }
 
@@ -257,15 +262,15 @@ void gzh_companion_close(gzh_companion *c)
         companion_free(c);
         return;
     }
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     bool orphan = c->orphan; /* then thread_ended cancels */
     c->home = NULL;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     if (!orphan)
         gzh_companion_cancel(c);
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     last = orphan ? let_go(c) : drop_keeper(c);
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     if (last)
         companion_free(c);
 }
@@ -275,7 +280,7 @@ static void thread_ended(void *token)
 {
     for (;;) {
         gzh_companion *c;
-        GZH_MUST(pthread_mutex_lock(&registry));
+        gzh_lock(&registry);
         for (c = all; c && c->home != token; c = c->next)
             ;
         if (c) {
@@ -283,17 +288,17 @@ static void thread_ended(void *token)
             c->orphan = true;
             c->holders++; /* so that it outlives a close by a collector elsewhere */
         }
-        GZH_MUST(pthread_mutex_unlock(&registry));
+        gzh_unlock(&registry);
         if (!c)
             return;
         gzh_companion_cancel(c);
-        GZH_MUST(pthread_mutex_lock(&registry));
+        gzh_lock(&registry);
         /* Python's own close, if it ever comes, only lets go. */
         c->keeper = false;
         if (c->has_thread && c->jobs == 0)
-            give_job(c, JOB_END);
+            wake_for(c, JOB_END);
         bool last = let_go(c);
-        GZH_MUST(pthread_mutex_unlock(&registry));
+        gzh_unlock(&registry);
         if (last)
             companion_free(c);
     }
@@ -301,14 +306,14 @@ static void thread_ended(void *token)
 
 static void before_fork(void)
 {
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     gzh_watch_before_fork();
 }
 
 static void after_fork(void)
 {
     gzh_watch_after_fork();
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
 }
 
 static void in_child(void)
@@ -325,7 +330,7 @@ static void in_child(void)
     }
     all = park = NULL;
     living = parked_count = 0;
-    GZH_MUST(pthread_mutex_unlock(&registry)); /* the one thread here is the one that locked it */
+    gzh_unlock(&registry); /* the one thread here is the one that locked it */
 }
 
 static void set_up(void)
@@ -347,7 +352,7 @@ int gzh_companion_open(gzh_companion **companion)
     int error = pthread_setspecific(thread_end, &here);
     if (error)
         return -error;
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     gzh_companion *c = park;
     if (c) {
         park = c->next_parked;
@@ -358,7 +363,7 @@ int gzh_companion_open(gzh_companion **companion)
         c->home = &here;
     }
     bool start = !c && living < thread_limit;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     if (!c) {
         c = companion_new(&error);
         if (!c)
@@ -367,10 +372,10 @@ int gzh_companion_open(gzh_companion **companion)
         c->holders = 1;
         c->keeper = true;
         c->home = &here;
-        GZH_MUST(pthread_mutex_lock(&registry));
+        gzh_lock(&registry);
         c->number = ++last_number;
         enlist(c);
-        GZH_MUST(pthread_mutex_unlock(&registry));
+        gzh_unlock(&registry);
         int rc = start ? gzh_companion_ready(c) : 0;
         if (rc < 0 && !gzh_watch_companion()) {
             gzh_companion_close(c);
@@ -383,27 +388,24 @@ int gzh_companion_open(gzh_companion **companion)
 
 void gzh_companion_go_on_watch(gzh_companion *c)
 {
-    GZH_MUST(pthread_mutex_lock(&registry));
-    c->jobs++;
-    GZH_MUST(pthread_mutex_unlock(&registry));
     give_job(c, JOB_WATCH);
 }
 
 void gzh_companion_counts(int *threads, int *parked, int *on_watch)
 {
     gzh_companion *watcher = gzh_watch_companion();
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     *threads = living;
     *parked = parked_count;
     *on_watch = watcher ? watcher->number : 0;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
 }
 
 int gzh_companion_waiting(gzh_waiting *waiting, int room)
 {
     int count = 0;
     uint64_t now = gzh_now_coarse_ns();
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     for (gzh_companion *c = all; c; c = c->next) {
         int state = atomic_load(&c->request.state);
         if (state == GZH_IDLE)
@@ -415,15 +417,15 @@ int gzh_companion_waiting(gzh_waiting *waiting, int room)
         }
         count++;
     }
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     return count;
 }
 
 int gzh_companion_limit(int limit)
 {
-    GZH_MUST(pthread_mutex_lock(&registry));
+    gzh_lock(&registry);
     int before = thread_limit;
     thread_limit = limit;
-    GZH_MUST(pthread_mutex_unlock(&registry));
+    gzh_unlock(&registry);
     return before;
 }

@@ -68,12 +68,12 @@ struct gzh_socket {
 
 static inline void lock(gzh_socket *s)
 {
-    GZH_MUST(pthread_mutex_lock(&s->mutex));
+    gzh_lock(&s->mutex);
 }
 
 static inline void unlock(gzh_socket *s)
 {
-    GZH_MUST(pthread_mutex_unlock(&s->mutex));
+    gzh_unlock(&s->mutex);
 }
 
 /* REQ and REP, which send and receive by turns. */

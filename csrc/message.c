@@ -134,12 +134,12 @@ int gzh_message_share(gzh_message *m, gzh_message *other, int index)
 
 static void lock(void)
 {
-    GZH_MUST(pthread_mutex_lock(&pins));
+    gzh_lock(&pins);
 }
 
 static void unlock(void)
 {
-    GZH_MUST(pthread_mutex_unlock(&pins));
+    gzh_unlock(&pins);
 }
 
 /* The child keeps its copy of the lists: nobody releases those pins there, and nobody waits. */

@@ -41,19 +41,19 @@ void gzh_sem_init(gzh_sem *sem)
 
 void gzh_sem_post(gzh_sem *sem)
 {
-    GZH_MUST(pthread_mutex_lock(&sem->mutex));
+    gzh_lock(&sem->mutex);
     sem->count++;
     GZH_MUST(pthread_cond_signal(&sem->cond));
-    GZH_MUST(pthread_mutex_unlock(&sem->mutex));
+    gzh_unlock(&sem->mutex);
 }
 
 void gzh_sem_wait(gzh_sem *sem)
 {
-    GZH_MUST(pthread_mutex_lock(&sem->mutex));
+    gzh_lock(&sem->mutex);
     while (sem->count == 0)
         GZH_MUST(pthread_cond_wait(&sem->cond, &sem->mutex));
     sem->count--;
-    GZH_MUST(pthread_mutex_unlock(&sem->mutex));
+    gzh_unlock(&sem->mutex);
 }
 
 void gzh_sem_destroy(gzh_sem *sem)

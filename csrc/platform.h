@@ -4,11 +4,11 @@
 #ifndef GZH_PLATFORM_H
 #define GZH_PLATFORM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #if defined(__APPLE__)
-#include <pthread.h>
 typedef struct { pthread_mutex_t mutex; pthread_cond_t cond; unsigned count; } gzh_sem;
 #else
 #include <semaphore.h>
@@ -23,6 +23,17 @@ _Noreturn void gzh_panic(const char *file, int line, const char *what, int error
         if (must_error != 0)                                                             \
             gzh_panic(__FILE__, __LINE__, #call, must_error);                            \
     } while (0)
+
+/* A mutex.  Held for a few instructions by all who take one: it blocks no longer than that. */
+static inline void gzh_lock(pthread_mutex_t *mutex)
+{
+    GZH_MUST(pthread_mutex_lock(mutex));
+}
+
+static inline void gzh_unlock(pthread_mutex_t *mutex)
+{
+    GZH_MUST(pthread_mutex_unlock(mutex));
+}
 
 /* A place where a test may stop a thread, to force an interleaving.  Nothing in other builds. */
 #ifdef GZH_TEST

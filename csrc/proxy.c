@@ -44,12 +44,12 @@ static proxy *first, *last;
 
 static void take_line(void)
 {
-    GZH_MUST(pthread_mutex_lock(&line));
+    gzh_lock(&line);
 }
 
 static void leave_line(void)
 {
-    GZH_MUST(pthread_mutex_unlock(&line));
+    gzh_unlock(&line);
 }
 
 /* ---- the line: held where not said otherwise ---- */

@@ -92,9 +92,9 @@ int gzh_watch_begin(gzh_companion *companion)
     gzh_companion *nobody = NULL;
     if (gzh_watch_companion())
         return 0;
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
     int error = set_open();
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
     if (error)
         return -error;
     int rc = gzh_companion_ready(companion);
@@ -110,7 +110,7 @@ int gzh_watch_begin(gzh_companion *companion)
 int gzh_watch_add(int fd, void *subject, const gzh_watch_hooks *hooks, uint64_t *key)
 {
     int error = ENOMEM;
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
     uint32_t index = take_slot();
     if (index) {
         slot *s = &slots[index];
@@ -127,30 +127,30 @@ int gzh_watch_add(int fd, void *subject, const gzh_watch_hooks *hooks, uint64_t 
             *key = 0;
         }
     }
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
     return -error;
 }
 
 void gzh_watch_remove(uint64_t key)
 {
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
     slot *s = find(key);
     if (s) {
         set_remove(s->fd);
         free_slot((uint32_t)key);
     }
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
 }
 
 static void tell(uint64_t key)
 {
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
     slot *s = find(key);
     void *subject = s ? s->subject : NULL;
     const gzh_watch_hooks *hooks = s ? s->hooks : NULL;
     if (subject)
         hooks->hold(subject);
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
     GZH_PAUSE("watch: between event and ready");
     if (subject)
         hooks->ready(subject);
@@ -158,12 +158,12 @@ static void tell(uint64_t key)
 
 void gzh_watch_before_fork(void)
 {
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
 }
 
 void gzh_watch_after_fork(void)
 {
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
 }
 
 void gzh_watch_in_child(void)
@@ -173,7 +173,7 @@ void gzh_watch_in_child(void)
     slot_count = first_free = 0;
     atomic_store(&on_watch, NULL);
     set_in_child();
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
 }
 
 #ifndef GZH_WATCH_POLL
@@ -277,13 +277,13 @@ void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told)
     *told = what;
     if (what == GZH_TELL_NOTHING)
         return; /* it rests when it has been told */
-    GZH_MUST(pthread_mutex_lock(&table));
+    gzh_lock(&table);
     slot *s = find(key);
     if (s && !s->armed) {
         s->armed = true;
         kick_out();
     }
-    GZH_MUST(pthread_mutex_unlock(&table));
+    gzh_unlock(&table);
 }
 
 /* table held.  What is armed, behind the kick pipe; how many, or 0 for no memory. */
@@ -316,10 +316,10 @@ void gzh_watch_run(void)
     uint64_t *keys = NULL;
     uint32_t room = 0;
     for (;;) {
-        GZH_MUST(pthread_mutex_lock(&table));
+        gzh_lock(&table);
         uint32_t count = gather(&set, &keys, &room);
         atomic_store(&looking, true);
-        GZH_MUST(pthread_mutex_unlock(&table));
+        gzh_unlock(&table);
         if (count == 0)
             gzh_panic(__FILE__, __LINE__, "the watch's set", ENOMEM);
         int rc = poll(set, count, -1);
@@ -333,11 +333,11 @@ void gzh_watch_run(void)
         for (uint32_t i = 1; i < count; i++) {
             if (!set[i].revents)
                 continue;
-            GZH_MUST(pthread_mutex_lock(&table));
+            gzh_lock(&table);
             slot *s = find(keys[i]);
             if (s)
                 s->armed = false;
-            GZH_MUST(pthread_mutex_unlock(&table));
+            gzh_unlock(&table);
             tell(keys[i]);
         }
     }
