@@ -331,23 +331,12 @@ static void run_end(gzh_request *r)
     end_context(r->subject);
 }
 
-/* Mutex held. */
-static bool forget_waiter(gzh_context *c, gzh_request *r)
-{
-    for (gzh_request **at = &c->waiters; *at; at = &(*at)->next)
-        if (*at == r) {
-            *at = r->next;
-            return true;
-        }
-    return false;
-}
-
 /* The greenlet waits no longer; the term goes on, on whichever companion began it. */
 static int leave(gzh_request *r)
 {
     gzh_context *c = r->subject;
     gzh_lock(&c->mutex);
-    bool inside = forget_waiter(c, r) && c->ender == r;
+    bool inside = gzh_request_remove(&c->waiters, r) && c->ender == r;
     atomic_store(&r->state, GZH_IDLE);
     bool last = let_go(c);
     gzh_unlock(&c->mutex);

@@ -179,6 +179,16 @@ void gzh_companion_run(gzh_companion *c)
     give_job(c, JOB_RUN);
 }
 
+bool gzh_request_remove(gzh_request **list, gzh_request *r)
+{
+    while (*list && *list != r)
+        list = &(*list)->next;
+    bool found = *list != NULL;
+    if (found)
+        *list = r->next;
+    return found;
+}
+
 /* Of a poll's node: is it the first of its poll?  Then the whole is granted too (poll.c). */
 static bool is_first(const gzh_request *node)
 {

@@ -85,6 +85,8 @@ int gzh_companion_ready(gzh_companion *companion);
 /* Wake its thread to call request->run; needs gzh_companion_ready before. */
 void gzh_companion_run(gzh_companion *companion);
 
+/* Out of a list that is linked by `next` alone.  False: it was not in it, or not any more. */
+bool gzh_request_remove(gzh_request **list, gzh_request *request);
 /* The last touch, by another than its greenlet, of a request that is out of its queue.  The caller holds
  * the subject's queue mutex, which the greenlet takes before it lets the request go.  Of the nodes of a
  * poll only the first tells. */

@@ -202,11 +202,7 @@ int gzh_message_pin(gzh_message *m, const void *data, size_t size, uint64_t numb
 /* pins held */
 static void forget(gzh_request *r)
 {
-    for (gzh_request **at = &waiters; *at; at = &(*at)->next)
-        if (*at == r) {
-            *at = r->next;
-            break;
-        }
+    gzh_request_remove(&waiters, r);
     atomic_store(&r->state, GZH_IDLE);
 }
 
