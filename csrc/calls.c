@@ -349,16 +349,15 @@ int gzh_context_term(gzh_context *c, gzh_companion *companion)
 {
     if (c->generation != gzh_generation)
         return 0; /* the parent ends it */
-    if (!companion) {
-        gzh_lock(&c->mutex);
-        bool ended = c->state == ENDED;
-        gzh_unlock(&c->mutex);
+    gzh_lock(&c->mutex);
+    bool ended = c->state == ENDED, begins = c->state == OPEN;
+    gzh_unlock(&c->mutex);
+    if (ended || !companion)
         return ended ? 0 : GZH_WAIT;
-    }
     gzh_request *r = gzh_companion_free_request(companion);
     if (!r || companion == gzh_watch_companion())
         return GZH_BUSY;
-    int rc = gzh_companion_ready(companion);
+    int rc = begins ? gzh_companion_ready(companion) : 0; /* to join one needs no thread */
     if (rc < 0)
         return rc;
     gzh_lock(&c->mutex);
@@ -426,22 +425,20 @@ void gzh_context_drop(gzh_context *c)
 {
     if (c->generation != gzh_generation)
         return;
+    bool last = false;
     gzh_lock(&c->mutex);
     bool end = c->state == OPEN && !c->shadow;
-    if (end) {
-        c->state = ENDING;
-        c->holders++;
-    }
+    if (end)
+        c->state = ENDING; /* the hold is the term's from now on */
+    else
+        last = let_go(c);
     gzh_unlock(&c->mutex);
     if (end && end_in_background(c) < 0) {
         /* No thread to be had, and nobody to tell: what libzmq has of it stays until the end. */
         gzh_lock(&c->mutex);
-        let_go(c);
+        last = let_go(c);
         gzh_unlock(&c->mutex);
     }
-    gzh_lock(&c->mutex);
-    bool last = let_go(c);
-    gzh_unlock(&c->mutex);
     if (last)
         context_free(c);
 }
