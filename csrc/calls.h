@@ -1,5 +1,5 @@
 /* The calls that are neither a send nor a receive: one small function each, in one table by
- * opcode.  socket.c makes them, as the socket's owner: at once, or on the companion of the
+ * opcode.  ask.c makes them, as the socket's owner: at once, or on the companion of the
  * greenlet that asked.  Contexts live here too, because ending one is the longest call of all. */
 #ifndef GZH_CALLS_H
 #define GZH_CALLS_H
@@ -34,11 +34,11 @@ void *gzh_context_underlying(const gzh_context *context);
 bool gzh_context_ended(gzh_context *context);
 int gzh_context_get(gzh_context *context, int option);
 int gzh_context_set(gzh_context *context, int option, int value);
-/* zmq_socket.  -ETERM once the context ends; -EMFILE, -EAGAIN where libzmq would abort for want
+/* zmq_socket.  -ETERM once the context ends; -EMFILE, GZH_NO_THREAD where libzmq would abort for want
  * of descriptors or threads.  Does not block. */
 int gzh_socket_open(gzh_context *context, int type, gzh_socket **socket);
 /* zmq_ctx_term, on the companion; joins a term under way.  0: it had ended already; GZH_BUSY;
- * GZH_WAIT: wait, then end_term, which says GZH_WAIT or 0.  Giving up leaves the term under way.
+ * GZH_NO_THREAD; GZH_WAIT: wait, then end_term, which says GZH_WAIT or 0.  Giving up leaves the term under way.
  * Without a companion: 0 or GZH_WAIT, and nothing begins. */
 int gzh_context_term(gzh_context *context, gzh_companion *companion);
 int gzh_context_end_term(gzh_companion *companion);

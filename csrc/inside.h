@@ -8,7 +8,8 @@
  *
  *   field                        who may touch it
  *   --------------------------   ---------------------------------------------------------------
- *   wire, loader, key, told      the owner
+ *   wire, loader                 the owner
+ *   key, told                    the owner; the watch, under the mutex, while there is no owner
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant

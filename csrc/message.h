@@ -1,4 +1,4 @@
-/* A whole message: one or more parts, each a zmq_msg_t.  socket.c fills and empties them; Python
+/* A whole message: one or more parts, each a zmq_msg_t.  wire.c fills and empties them; Python
  * holds one for a Frame, and for what is too large for a slot.  A message has one holder at a
  * time, who may be any thread. */
 #ifndef GZH_MESSAGE_H

@@ -258,12 +258,20 @@ uint64_t gzh_now_coarse_ns(void)
     return read_clock(COARSE);
 }
 
+#if defined(__x86_64__) || defined(__i386__)
+
 void gzh_relax(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
-#endif
 }
+
+#else
+
+void gzh_relax(void)
+{
+}
+
+#endif
 
 bool gzh_linger(int fd, int other, uint64_t nanoseconds)
 {

@@ -72,8 +72,9 @@ int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, in
  * sent, also where the result is GZH_WAIT or an error, of which the next one is the cause. */
 int gzh_send_many(gzh_socket *socket, const void *data, const size_t *sizes, const int *parts,
                   int count, int flags, int *sent);
-/* The same of a message, which is empty afterwards when 0, and with a companion in any case but
- * GZH_BUSY; its shell stays the caller's. */
+/* The same of a message, which is empty afterwards when 0, and with a companion whatever the result, but
+ * for one that says that nothing began: GZH_BUSY, GZH_FORKED, GZH_NO_THREAD, or no descriptor or memory
+ * for the wait.  Its shell stays the caller's. */
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 
 /* Events of `mask` that are there, GZH_LOOK, or GZH_WAIT (never 0, but with ZMQ_DONTWAIT). */
