@@ -113,7 +113,8 @@ int gzh_claim_to_receive(gzh_socket *s)
         s->reader = pthread_self();
         s->has_reader = true;
     }
-    if (pthread_equal(s->reader, pthread_self()) || (s->two_readers && !s->lent && looked[s->look % LOOKED] == s->look))
+    bool knows = s->two_readers && !s->lent && looked[s->look % LOOKED] == s->look;
+    if (knows || pthread_equal(s->reader, pthread_self()))
         return rc;
     if (!s->two_readers)
         s->look = atomic_fetch_add(&looks, 1) + 1;

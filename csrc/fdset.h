@@ -1,5 +1,6 @@
 /* A few descriptors that one thread waits for: those of the sockets that a proxy holds, and the pipe
- * that gets it out.  proxy.c opens and closes it, relay.c waits in it; nothing here knows ZeroMQ.  Each set is one thread's. */
+ * that gets it out.  proxy.c opens and closes a set, relay.c waits in it; nothing here knows ZeroMQ.
+ * Each set is one thread's. */
 #ifndef GZH_FDSET_H
 #define GZH_FDSET_H
 
