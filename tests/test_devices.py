@@ -6,12 +6,14 @@ import struct
 import threading
 import time
 
+import gevent
 import pytest
 from life import Baseline, Outcome, waiting
 from support import Stopwatch, run
 
 import gzmqhelper as zmq
 from gzmqhelper import devices
+from gzmqhelper.devices import basedevice
 
 HOST = "tcp://127.0.0.1"
 
@@ -232,6 +234,37 @@ def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkey
     for _ in range(20):  # more than the baseline lets stay
         once()
     baseline.check()
+
+
+@pytest.mark.skipif(PATCHED, reason="then it is no thread, and leaves nothing")
+def test_who_joins_a_thread_that_is_slow_to_leave_lets_the_others_run(context, ticker, monkeypatch):
+    leave = basedevice._leave_thread
+
+    def slowly():
+        time.sleep(0.3)
+        leave()
+
+    monkeypatch.setattr(basedevice, "_leave_thread", slowly)
+    device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+    device.context_factory = lambda: context
+    device.bind_in("tcp://127.0.0.1:*")
+    device.start()
+    device.join(0.05)
+    assert not device.done and device.launcher.is_alive()
+    ending = Outcome(context.term)
+    device.join(5)
+    assert device.done and not device.launcher.is_alive()
+    ending.join()
+
+
+def test_a_thread_device_that_is_run_in_the_foreground_can_be_joined(context):
+    device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+    device.context_factory = lambda: context
+    running, joining = Outcome(device.run), Outcome(device.join)
+    gevent.sleep(0.02)
+    ending = Outcome(context.term)
+    for outcome in running, joining, ending:
+        assert outcome.join().error is None
 
 
 def test_who_joins_a_thread_has_nothing_else_in_its_hub_to_wait_for():

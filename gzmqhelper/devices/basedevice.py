@@ -128,18 +128,18 @@ class Device:
         self._ends = {"in": _End(in_type), "out": _End(out_type)}
         self._random_addrs: list[str] = []
         self._sockets: list[Socket] = []
-        self._done = _Signal()
+        self._done, self._left = _Signal(), _Signal()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        for name in ("_done", "_sockets", "_context", "launcher"):
+        for name in ("_done", "_left", "_sockets", "_context", "launcher"):
             state.pop(name, None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._sockets = []
-        self._done = _Signal()
+        self._done, self._left = _Signal(), _Signal()
 
     @property
     def done(self) -> bool:
@@ -263,6 +263,7 @@ class BackgroundDevice(Device):
     def start(self) -> None:
         """Run the device in the background."""
         self._starter = _thread_ident()
+        self._left = _Signal()
         self.launcher = self._launch_class(target=self._main)
         self.launcher.daemon = self.daemon
         self.launcher.start()
@@ -280,17 +281,21 @@ class ThreadDevice(BackgroundDevice):
     _launch_class = threading.Thread
 
     def _main(self) -> None:
+        left = self._left
         try:
             self.run()
         finally:
+            self.done = True
             if _thread_ident() != self._starter:
                 _leave_thread()
-            self.done = True
+            left.set()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended; at most so many seconds. Other greenlets run meanwhile."""
-        self._done.wait(timeout)
-        if self.done:
+        if self.launcher is None:
+            return super().join(timeout)
+        self._left.wait(timeout)
+        if self._left.is_set:
             self.launcher.join(timeout)  # which has no more to do
 
 
