@@ -1,121 +1,9 @@
 """fork: the child begins afresh and leaves alone what is its parent's; the parent notices nothing."""
 
-import textwrap
-
 import pytest
-from support import run
+from forks import FORKS, run_forking
 
-# What every script begins with. A child reports what it saw as the exit status of its process and on
-# stderr, which is the parent's too.
-HEAD = """
-import os
-import signal
-import sys
-import time
-import traceback
-import warnings
-
-import gevent
-import gevent.os
-import gzmqhelper as zmq
-from gevent.monkey import get_original
-from life import OsThread, Outcome, waiting
-from support import Stopwatch, wait_until
-
-warnings.simplefilter("ignore", DeprecationWarning)  # "fork in a process with threads": the point of this
-
-
-def in_child(work, fork=None, seconds=10):
-    "Fork, run work() in the child, and wait until it ends: a test of its own, with a time limit."
-    pid = (fork or FORK)()
-    if pid == 0:
-        status = 1
-        try:
-            signal.alarm(seconds)  # whatever hangs ends here
-            gevent.get_hub().exception_stream = None  # copied greenlets end with errors, rightly
-            work()
-            status = 0
-        except BaseException:
-            print("in the child:", file=sys.stderr)
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
-    return pid
-
-
-def wait_for(pid, seconds=15):
-    ended = []
-
-    def look():
-        found, status = get_original("os", "waitpid")(pid, os.WNOHANG)
-        if found:
-            ended.append(status)
-        return bool(ended)
-
-    assert wait_until(look, seconds), "the child still runs"
-    assert ended[0] == 0, f"the child's status: {ended[0]:#x}"
-
-
-def plain_fork():
-    "os.fork as it is; gevent asks that its child then says reinit()."
-    pid = get_original("os", "fork")()
-    if pid == 0:
-        gevent.reinit()
-    return pid
-
-
-# (Of gevent's own, the one that leaves waitpid alone: gevent.os.waitpid misses a child that ends at once.)
-FORK = plain_fork if sys.argv[1] == "plain" else gevent.os.fork_gevent
-
-
-def fork_error(call, *args):
-    "The call answers, at once, that the object is the parent's."
-    with Stopwatch() as watch:
-        try:
-            call(*args)
-        except zmq.ZMQError as e:
-            error = e
-        else:
-            raise AssertionError(f"no error from {call}")
-    assert error.errno == zmq.ENOTSOCK or isinstance(error, zmq.ContextTerminated), repr(error)
-    assert "fork" in str(error), str(error)
-    assert watch.soon
-
-
-def use_afresh(instance=False):
-    "All kinds of waits, in a new context."
-    ctx = zmq.Context.instance() if instance else zmq.Context()
-    pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
-    endpoint = pull.bind("tcp://127.0.0.1:*").addr
-    waiter = waiting(pull.recv)
-    push.connect(endpoint)
-    push.send(b"1")
-    assert waiter.join().result == b"1"
-    try:
-        pull.recv(timeout=0.01)
-        raise AssertionError
-    except zmq.Again:
-        pass
-    gevent.spawn_later(0.01, push.send, b"2")
-    assert pull.recv(timeout=5) == b"2"
-    many = [waiting(pull.recv) for _ in range(20)]
-    for _ in many:
-        push.send(b"3")
-    assert all(one.join().result == b"3" for one in many)
-    push.close()
-    pull.close()
-    ctx.term()
-
-"""
-
-both_forks = pytest.mark.parametrize("fork", ["plain", "gevent"])
-
-
-def run_forking(fork, script):
-    result = run(HEAD + textwrap.dedent(script), fork)
-    assert result.stderr == ""
-    return result
+both_forks = pytest.mark.parametrize("fork", FORKS)
 
 
 @both_forks
@@ -140,9 +28,9 @@ def test_a_child_of_a_process_that_has_never_waited_uses_it_afresh_too(fork):
         ctx = zmq.Context()
         pull, push = ctx.socket(zmq.PULL), ctx.socket(zmq.PUSH)
         def work():
-            fork_error(pull.recv)
-            fork_error(pull.recv, zmq.NOBLOCK)
-            fork_error(push.send, b"x")
+            is_refused_in_child(pull.recv)
+            is_refused_in_child(pull.recv, zmq.NOBLOCK)
+            is_refused_in_child(push.send, b"x")
             use_afresh()
             pull.close()
             ctx.term()
@@ -254,27 +142,27 @@ def test_what_a_child_inherits_answers_with_a_clear_error(fork):
         large = zmq.Frame(bytes(100_000), copy=False)
 
         def work():
-            fork_error(dealer.recv)
-            fork_error(dealer.recv, zmq.NOBLOCK)
-            fork_error(lambda: dealer.recv(timeout=1))
-            fork_error(dealer.recv_multipart)
-            fork_error(dealer.send, b"x")
-            fork_error(dealer.send, b"x", zmq.NOBLOCK)
-            fork_error(dealer.send, b"x", zmq.SNDMORE)
-            fork_error(dealer.send_multipart, [b"x", b"y"])
-            fork_error(pub.send, b"x")
-            fork_error(dealer.poll)
-            fork_error(dealer.poll, 0)
-            fork_error(dealer.bind, "inproc://other")
-            fork_error(dealer.connect, "inproc://other")
-            fork_error(dealer.unbind, "inproc://it")
-            fork_error(dealer.get, zmq.LINGER)
-            fork_error(dealer.set, zmq.LINGER, 0)
-            fork_error(dealer.fileno)
-            fork_error(ctx.get, zmq.MAX_SOCKETS)
-            fork_error(ctx.set, zmq.MAX_SOCKETS, 10)
-            fork_error(ctx.socket, zmq.PULL)
-            fork_error(zmq.Socket, ctx, zmq.PULL)
+            is_refused_in_child(dealer.recv)
+            is_refused_in_child(dealer.recv, zmq.NOBLOCK)
+            is_refused_in_child(lambda: dealer.recv(timeout=1))
+            is_refused_in_child(dealer.recv_multipart)
+            is_refused_in_child(dealer.send, b"x")
+            is_refused_in_child(dealer.send, b"x", zmq.NOBLOCK)
+            is_refused_in_child(dealer.send, b"x", zmq.SNDMORE)
+            is_refused_in_child(dealer.send_multipart, [b"x", b"y"])
+            is_refused_in_child(pub.send, b"x")
+            is_refused_in_child(dealer.poll)
+            is_refused_in_child(dealer.poll, 0)
+            is_refused_in_child(dealer.bind, "inproc://other")
+            is_refused_in_child(dealer.connect, "inproc://other")
+            is_refused_in_child(dealer.unbind, "inproc://it")
+            is_refused_in_child(dealer.get, zmq.LINGER)
+            is_refused_in_child(dealer.set, zmq.LINGER, 0)
+            is_refused_in_child(dealer.fileno)
+            is_refused_in_child(ctx.get, zmq.MAX_SOCKETS)
+            is_refused_in_child(ctx.set, zmq.MAX_SOCKETS, 10)
+            is_refused_in_child(ctx.socket, zmq.PULL)
+            is_refused_in_child(zmq.Socket, ctx, zmq.PULL)
             repr(ctx), repr(dealer)
             # Memory is the child's own.
             assert frame.bytes == b"of the parent" and len(large) == 100_000
@@ -466,7 +354,7 @@ def test_a_grandchild_works_too(fork):
             waiter = waiting(sock.recv)
 
             def deeper():
-                fork_error(sock.recv)
+                is_refused_in_child(sock.recv)
                 use_afresh()
                 sock.close()
                 mine.term()
@@ -540,7 +428,7 @@ def test_a_message_in_the_middle_stays_with_the_parent(fork):
         push.send(b"4", zmq.SNDMORE)
 
         def work():
-            fork_error(push.send, b"5")
+            is_refused_in_child(push.send, b"5")
             push.close()
             pull.close()
 

@@ -8,8 +8,9 @@ import time
 import gevent
 import pytest
 from crowd import a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
+from forks import FORKS, run_forking
 from life import Outcome, waiting
-from support import Stopwatch, run
+from support import Stopwatch
 
 import gzmqhelper as zmq
 
@@ -316,24 +317,11 @@ def test_a_poll_that_is_told_by_a_message_that_another_took_waits_on(sockets, ti
         assert one.join().result == [(pull, zmq.POLLIN)]
 
 
-def test_a_forked_child_has_pollers_of_its_own_and_an_error_for_its_parents():
-    run(
+@pytest.mark.parametrize("fork", FORKS)
+def test_a_forked_child_has_pollers_of_its_own_and_an_error_for_its_parents(fork):
+    run_forking(
+        fork,
         """
-        import os, signal, sys, traceback
-        import gevent, gevent.os
-        import gzmqhelper as zmq
-        from life import waiting
-        from support import wait_until
-        from gevent.monkey import get_original
-
-        def refused(call, *args):
-            try:
-                call(*args)
-            except zmq.ZMQError as e:
-                assert e.errno == zmq.ENOTSOCK and "fork" in str(e), e
-            else:
-                raise AssertionError("not refused")
-
         def use():
             with zmq.Context() as context:
                 a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
@@ -360,31 +348,15 @@ def test_a_forked_child_has_pollers_of_its_own_and_an_error_for_its_parents():
         for poller in (mixed, raw):
             poller.register(r, zmq.POLLIN)
         polling = [waiting(poller.poll) for poller in (sockets, mixed)]
-        pid = gevent.os.fork_gevent()
-        if pid == 0:
-            status = 1
-            try:
-                signal.alarm(15)
-                gevent.get_hub().exception_stream = None
-                for poller in (sockets, mixed):
-                    refused(poller.poll, 0)
-                    refused(poller.poll)
-                assert raw.poll(10) == []
-                use()
-                status = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        ended = []
-        def look():
-            found, status = get_original("os", "waitpid")(pid, os.WNOHANG)
-            if found:
-                ended.append(status)
-            return bool(ended)
-        assert wait_until(look, 20)
-        assert ended == [0]
+
+        def work():
+            for poller in (sockets, mixed):
+                is_refused_in_child(poller.poll, 0)
+                is_refused_in_child(poller.poll)
+            assert raw.poll(10) == []
+            use()
+
+        wait_for(in_child(work))
         assert [one.result for one in polling] == [None, None]
         push.send(b"x")
         for one in polling:
@@ -392,7 +364,7 @@ def test_a_forked_child_has_pollers_of_its_own_and_an_error_for_its_parents():
         for one in (pull, push, other):
             one.close(0)
         context.term()
-        """
+        """,
     )
 
 

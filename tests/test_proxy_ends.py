@@ -5,6 +5,7 @@ import time
 import gevent
 import pytest
 from crowd import FILLING, NARROW, greenlets, number_of, numbered
+from forks import FORKS, run_forking
 from life import Baseline, OsThread, Outcome, told_soon, waiting
 from lines import Line, carries
 from support import Stopwatch, run
@@ -271,18 +272,11 @@ def test_a_report_names_its_sockets_and_who_waits_for_them(line, ticker):
 # ---- processes --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fork", ["plain", "gevent"])
+@pytest.mark.parametrize("fork", FORKS)
 def test_a_fork_while_proxies_run_leaves_them_to_the_parent(fork):
-    result = run(
+    run_forking(
+        fork,
         """
-        import os, sys, signal
-        import gevent, gevent.os
-        from gevent.monkey import get_original
-        import gzmqhelper as zmq
-        from life import Outcome, waiting
-        from support import Sockets, wait_until
-        import warnings
-        warnings.simplefilter("ignore")
         sockets = Sockets()
         frontend, sender = sockets.pair(zmq.PULL, zmq.PUSH)
         backend, receiver = sockets.pair(zmq.PUSH, zmq.PULL)
@@ -290,14 +284,9 @@ def test_a_fork_while_proxies_run_leaves_them_to_the_parent(fork):
         second = waiting(zmq.proxy, frontend, backend)
         sender.send(b"before")
         assert receiver.recv(timeout=5) == b"before"
-        def child():
-            signal.alarm(10)
-            gevent.get_hub().exception_stream = None
-            try:
-                zmq.proxy(frontend, backend)
-                raise AssertionError
-            except zmq.ZMQError as e:
-                assert "fork" in str(e), e
+
+        def work():
+            is_refused_in_child(zmq.proxy, frontend, backend)
             frontend.close()
             made = Sockets()
             front, far = made.pair(zmq.PULL, zmq.PUSH)
@@ -307,30 +296,8 @@ def test_a_fork_while_proxies_run_leaves_them_to_the_parent(fork):
             assert near.recv(timeout=5) == b"in the child"
             own.greenlet.kill()
             made.close()
-        if sys.argv[1] == "plain":
-            pid = get_original("os", "fork")()
-            if pid == 0:
-                gevent.reinit()
-        else:
-            pid = gevent.os.fork_gevent()
-        if pid == 0:
-            status = 1
-            try:
-                child()
-                status = 0
-            except BaseException:
-                import traceback
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        ended = []
-        def look():
-            found, status = get_original("os", "waitpid")(pid, os.WNOHANG)
-            if found:
-                ended.append(status)
-            return bool(ended)
-        assert wait_until(look, 15) and ended == [0], ended
+
+        wait_for(in_child(work))
         for number in range(100):
             sender.send(b"%d" % number)
             assert receiver.recv(timeout=5) == b"%d" % number
@@ -338,9 +305,7 @@ def test_a_fork_while_proxies_run_leaves_them_to_the_parent(fork):
         second.greenlet.kill()
         sockets.close()
         """,
-        fork,
     )
-    assert result.stderr == ""
 
 
 def test_the_process_ends_though_a_proxy_runs():
