@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from . import _options, errors
 from ._context import Context
-from ._helper import helpers, wait
+from ._helper import NO_THREAD, check, helpers, wait
 from ._native import ffi, lib
 from ._original import original
 from ._socket import Socket
@@ -287,7 +287,7 @@ def report_on_signal(signum: int = signal.SIGUSR1) -> None:
     nothing of gevent blocks the whole thread: a handler in C wakes an OS thread that is there for
     this alone. From any thread; for any number of signals; forked children print their own. Takes two
     descriptors. It replaces what was to handle the signal, and `signal.signal` replaces it.
-    Raises `ZMQError`: EINVAL for what is no such signal, EMFILE.
+    Raises `ZMQError`: EINVAL for what is no such signal, EMFILE, EMTHREAD.
     """
     with _lock:
         error = lib.gzh_signal_writes(signum, (_pipe or _begin())[1])
@@ -302,8 +302,15 @@ def _begin() -> tuple[int, int]:
         made = os.pipe()
     except OSError as e:
         raise errors.error(e.errno or 0, "a pipe for report_on_signal") from None
-    os.set_blocking(made[1], False)
-    _start_thread(_print_reports, (made[0],))
+    try:
+        os.set_blocking(made[1], False)
+        _start_thread(_print_reports, (made[0],))
+    except BaseException as e:
+        for descriptor in made:
+            os.close(descriptor)
+        if isinstance(e, RuntimeError):
+            check(NO_THREAD, "report_on_signal")
+        raise
     _pipe = made
     return made
 

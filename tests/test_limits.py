@@ -181,6 +181,19 @@ def test_wherever_the_descriptors_run_out_an_error_says_so_and_nothing_is_lost()
     } <= {step for steps in refused for step in steps}
 
 
+def test_without_descriptors_nobody_joins_a_device_and_the_error_says_so():
+    run_here(
+        """
+        import errno
+        from gzmqhelper import devices
+        device = devices.Device(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+        few_descriptors()
+        use_up_descriptors()
+        refused(device.join, errno=errno.EMFILE, says=["device", "ulimit -n"])
+        """
+    )
+
+
 def test_a_second_wait_without_a_descriptor_is_refused_and_the_first_is_served():
     run_here(
         """
@@ -313,6 +326,23 @@ def test_without_threads_a_context_has_no_sockets_and_the_error_says_so():
         push.connect("inproc://it")
         push.send(b"x")
         assert pull.recv() == b"x"
+        """
+    )
+
+
+def test_without_threads_no_signal_prints_a_report_and_the_error_says_so():
+    run_here(
+        """
+        from support import descriptors
+        become_nobody()
+        no_more_threads()
+        before = descriptors()
+        for _ in range(3):
+            refused(zmq.report_on_signal, errno=zmq.EMTHREAD, says=["thread", "ulimit -u"])
+        assert descriptors() == before
+        more_threads()
+        zmq.report_on_signal()
+        assert descriptors() == before + 2
         """
     )
 

@@ -79,7 +79,10 @@ class _Signal:
     def wait(self, timeout: float | None) -> None:
         if self.is_set:
             return
-        readable, writable = os.pipe()
+        try:
+            readable, writable = os.pipe()
+        except OSError as e:
+            raise errors.error(e.errno or 0, "a pipe to wait for a device with") from None
         with self._lock:
             self._pipes.add(writable)
             waits = not self.is_set
