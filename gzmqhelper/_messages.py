@@ -16,13 +16,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, overload
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakSet, ref
 
 from . import errors
 from ._arguments import duration, integer
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
-from ._helper import WAIT, YIELD, Helper, check, current, linger, turn, wait
+from ._helper import WAIT, YIELD, check, current, linger, turn, wait
 from ._native import ffi, lib
+from ._parts import Parts
 from ._slots import SLOT_BYTES, messages_in, new_slot, return_slot, some_slot, take_slot
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -95,15 +96,14 @@ def _end_other(ask: tuple[Any, ...], companion: Any, give_up: bool) -> int:
     return int(_end(companion, _NULL, 0, give_up))
 
 
-class Messages:
+class Messages(Parts):
     """The part of `Socket` that receives and sends; see there."""
 
     # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more; and
     # `timeout` below may be given by position, as a keyword-only argument would cost 30.
-    __slots__ = ("_closed", "_partial", "_ptr", "_ready", "_topics")
+    __slots__ = ("_closed", "_ptr", "_ready", "_topics")
     _ptr: Any
     _closed: bool
-    _partial: set[ref[Helper]]  # those that are in the middle of a message
     # Messages that a flood brought before they were asked for (csrc/batch.c): what is received next, by
     # whomever; of one part, or a list of several. None is a mark: see _take_ready. The last is none.
     _ready: deque[Any]
@@ -375,32 +375,6 @@ class Messages:
     def _has_unread(self) -> bool:
         """Whether this greenlet would receive something that libzmq has given already."""
         return bool(self._ready) or self._in_message()
-
-    def _in_message(self) -> bool:
-        return bool(self._partial and current().unread.get(self))
-
-    def _take(self, kept: WeakKeyDictionary[Any, list[Any]], helper: Helper) -> list[Any]:
-        parts = kept.pop(self, [])
-        if not (self in helper.unread or self in helper.unsent):
-            self._partial.discard(ref(helper))
-        return parts
-
-    def _take_unread(self) -> list[Any]:
-        if not self._partial:
-            return []
-        helper = current()
-        return self._take(helper.unread, helper)
-
-    def _take_unsent(self) -> list[Any]:
-        if not self._partial:
-            return []
-        helper = current()
-        return self._take(helper.unsent, helper)
-
-    def _put_unread(self, parts: list[Any]) -> None:
-        helper = current()
-        helper.unread[self] = parts
-        self._partial.add(ref(helper, self._partial.discard))
 
     def _begin_or_go_on(
         self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None

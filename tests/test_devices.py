@@ -9,7 +9,7 @@ import time
 import gevent
 import pytest
 from life import Baseline, Outcome, waiting
-from support import Stopwatch, run
+from support import PATCHED, Stopwatch, run
 
 import gzmqhelper as zmq
 from gzmqhelper import devices
