@@ -55,7 +55,7 @@ class Formats(Many):
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | None = None) -> str:
         """Receive text. Raises UnicodeDecodeError for what is none; the message is then gone."""
-        return str(self._deserialize(self._one(flags, timeout), lambda data: data.decode(encoding)))
+        return self._deserialize(self._one(flags, timeout), lambda data: data.decode(encoding))  # type: ignore[no-any-return]
 
     send_unicode = send_string
     recv_unicode = recv_string
@@ -71,10 +71,10 @@ class Formats(Many):
         """Receive a pickled object. A pickle can run any code: only from peers that you trust."""
         return self._deserialize(self._one(flags, timeout), pickle.loads)
 
-    def send_json(self, obj: object, flags: int = 0, **kwargs: Any) -> None:
+    def send_json(self, obj: object, flags: int = 0, **kwargs: Any) -> Any:
         """Send JSON. kwargs go to `json.dumps`, but timeout, routing_id and group to `send`."""
         to_send = {k: kwargs.pop(k) for k in ("timeout", "routing_id", "group") if k in kwargs}
-        self.send(json.dumps(obj, **kwargs).encode(), flags, **to_send)
+        return self.send(json.dumps(obj, **kwargs).encode(), flags, **to_send)
 
     def recv_json(self, flags: int = 0, *, timeout: float | None = None, **kwargs: Any) -> Any:
         """Receive JSON. kwargs go to `json.loads`."""

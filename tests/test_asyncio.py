@@ -43,6 +43,8 @@ def test_all_formats_are_futures(run):
     async def test(a, b):
         await a.send_json({"x": 1})
         assert await b.recv_json() == {"x": 1}
+        await a.send_json(["ü"])
+        assert await b.recv() == b'["\\u00fc"]'  # as a Socket's
         await a.send_pyobj({2})
         assert await b.recv_pyobj() == {2}
         await a.send_string("ü")

@@ -11,8 +11,6 @@ on the socket: so the socket is looked at again, until nothing is to be had, aft
 from __future__ import annotations
 
 import asyncio
-import json
-import pickle
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -187,31 +185,8 @@ class Socket(_Socket):
         attempt = partial(super().send_multipart, list(msg_parts), copy=copy, track=track, **kwargs)
         return self._attempt(self._send_futures, lambda flags: attempt(flags=flags), flags, SNDTIMEO)
 
-    def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> Any:  # type: ignore[override]  # a future
-        """`Socket.recv_string`, as a future."""
-        return _then(self.recv(flags), lambda data: data.decode(encoding))
-
-    def recv_json(self, flags: int = 0, **kwargs: Any) -> Any:
-        """`Socket.recv_json`, as a future."""
-        return _then(self.recv(flags), lambda data: json.loads(data, **kwargs))
-
-    def recv_pyobj(self, flags: int = 0) -> Any:  # type: ignore[override]  # a future
-        """`Socket.recv_pyobj`, as a future. Only from peers that you trust."""
-        return _then(self.recv(flags), pickle.loads)
-
-    def recv_serialized(  # type: ignore[override]  # a future
-        self, deserialize: Any, flags: int = 0, copy: bool = True
-    ) -> Any:
-        """`Socket.recv_serialized`, as a future."""
-        return _then(self.recv_multipart(flags, copy), deserialize)
-
-    def send_json(self, obj: object, flags: int = 0, **kwargs: Any) -> Any:
-        """`Socket.send_json`, as a future."""
-        to_send = {key: kwargs.pop(key) for key in ("routing_id", "group") if key in kwargs}
-        kwargs = {"separators": (",", ":"), "ensure_ascii": False, **kwargs}
-        return self.send(json.dumps(obj, **kwargs).encode(), flags, **to_send)
-
-    recv_unicode = recv_string  # type: ignore[assignment]  # futures
+    def _deserialize(self, recvd: Any, load: Callable[[Any], Any]) -> Any:
+        return _then(recvd, load)
 
     def recv_many(self, max: int = 1000, flags: int = 0, timeout: float | None = None) -> Any:
         """Not here: raises `ZMQError`, ENOTSUP."""
