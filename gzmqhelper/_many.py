@@ -141,7 +141,8 @@ class Many(Messages):
             else:
                 self.send(message, flags, copy, **in_time(timeout))
         except (TypeError, ValueError) as e:
-            raise type(e)(f"send_many: message {index}: {e}") from None
+            kind = TypeError if isinstance(e, TypeError) else ValueError
+            raise kind(f"send_many: message {index}: {e}") from e
 
     def _send_at_once(self, messages: list[Any], begin: int, most: int, flags: int) -> int:
         """Send what is bytes, and as much of it as there is room for; returns how many, at most ``most``."""

@@ -245,6 +245,17 @@ def test_many_are_sent_by_the_send_that_a_subclass_has(pair):
     assert right.recv_many() == [b"E", [b"HEAD", b"F"]]
 
 
+def test_an_error_of_a_subclass_names_the_message_whatever_its_arguments(pair):
+    class OfText(zmq.Socket):
+        def send(self, data, flags=0, copy=True, track=False):
+            return super().send(data.encode("ascii"), flags, copy, track)
+
+    with pytest.raises(ValueError, match=r"message 1: .*ascii") as caught:
+        OfText(pair[0]).send_many(["a", "ü"])
+    assert caught.value.sent == 1 and isinstance(caught.value.__cause__, UnicodeEncodeError)
+    assert pair[1].recv() == b"a"
+
+
 def test_what_came_before_a_message_that_a_subclass_cannot_take_is_not_lost(pair):
     left, right = pair
     left.send_many([b"a", b"b", b"\xff", b"c"])
