@@ -181,6 +181,10 @@ def test_a_folder_that_cannot_be_read_is_logged_and_changes_nothing(sockets, tmp
     with caplog.at_level(logging.ERROR, "zmq.auth"):
         Authenticator(sockets.context).configure_curve(location=tmp_path / "nowhere")
     assert "Failed to load CURVE certs from" in caplog.text
+    authenticator = Authenticator(sockets.context)
+    authenticator.configure_curve(location=auth.CURVE_ALLOW_ANY)
+    authenticator.configure_curve(location=tmp_path / "nowhere")
+    assert authenticator.allow_any
 
 
 class Provider:

@@ -125,11 +125,12 @@ class Authenticator:
         read is logged, and changes nothing.
         """
         self.log.debug("Configure curve: %s[%s]", domain, location)
-        self.allow_any = location == CURVE_ALLOW_ANY
-        if self.allow_any:
+        if location == CURVE_ALLOW_ANY:
+            self.allow_any = True
             return
         try:
             self.certs[domain] = load_certificates(location)
+            self.allow_any = False
         except Exception as e:
             self.log.error("Failed to load CURVE certs from %s: %s", location, e)
 
