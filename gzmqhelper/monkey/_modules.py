@@ -58,7 +58,7 @@ _MADE_OF: Final[Mapping[str, str]] = {
     "zmq.sugar.socket": """
         Socket Context Frame Poller monkey._pyzmq:SyncSocket _endpoints:Endpoint=_SocketContext
     """,
-    "zmq.sugar.stopwatch": "monkey._pyzmq:Stopwatch",
+    "zmq.sugar.stopwatch": "Stopwatch",
     "zmq.sugar.tracker": "MessageTracker _tracker:FINISHED=_FINISHED_TRACKER",
     "zmq.backend.select": "monkey._pyzmq:public_api",
     "zmq.green.core": """
@@ -87,10 +87,10 @@ _PACKAGES: Final = frozenset(name.rpartition(".")[0] for name in (*_SAME, *_MADE
 _OURS: Final = """
     Context Socket Frame Message MessageTracker Poller select proxy proxy_steerable device zmq_poll
     zmq_version zmq_version_info pyzmq_version pyzmq_version_info has curve_keypair curve_public strerror
-    zmq_errno DRAFT_API PYZMQ_DRAFT_API IPC_PATH_MAX_LEN COPY_THRESHOLD
+    zmq_errno DRAFT_API PYZMQ_DRAFT_API IPC_PATH_MAX_LEN COPY_THRESHOLD Stopwatch
 """.split()
 _PYZMQS: Final = """
-    __version__ __revision__ get_includes get_library_dirs Stopwatch SyncContext SyncSocket
+    __version__ __revision__ get_includes get_library_dirs SyncContext SyncSocket
 """.split()
 
 

@@ -1,12 +1,10 @@
-"""What pyzmq has and this library has no use for: its version in pieces, its build, a stopwatch.
+"""What pyzmq has and this library has no use for: its version in pieces, its build.
 
 `_modules.py` gives these names to programs that were written for pyzmq.
 """
 
 from __future__ import annotations
 
-import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -44,22 +42,6 @@ def get_includes() -> list[str]:
 def get_library_dirs() -> list[str]:
     """The folder where pyzmq keeps a libzmq of its own: this library has none there."""
     return [str(Path(__file__).resolve().parents[2] / "zmq")]
-
-
-class Stopwatch:
-    """Deprecated in pyzmq: use time.monotonic."""
-
-    def __init__(self) -> None:
-        warnings.warn("zmq.Stopwatch is deprecated, use time.monotonic", DeprecationWarning, stacklevel=2)
-        self._start = 0.0
-
-    def start(self) -> None:
-        """Begin to count."""
-        self._start = time.monotonic()
-
-    def stop(self) -> int:
-        """The microseconds since `start`."""
-        return int((time.monotonic() - self._start) * 1e6)
 
 
 class _Pins:
