@@ -1,8 +1,9 @@
 """The narrow waist: each call of this package that has to wait goes through `wait`, here.
 
 This is the only module that gives a request to a companion, waits on a completion pipe (with
-`gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_socket.py` and
-`_context.py` enter, with two functions of the C core: one that begins and one that ends.
+`gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_messages.py`, `_socket.py`,
+`_context.py`, `_poll.py`, `_proxy.py` and `_tracker.py` enter, with two functions of the C core: one that
+begins and one that ends.
 
 Guarantees: when `wait` returns or raises, the request is out of every queue and the greenlet's
 companion is free again, or has been left to a call that it cannot leave. An exception from outside

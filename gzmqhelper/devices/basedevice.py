@@ -111,7 +111,8 @@ class Device:
 
     device_type: ignored. in_type, out_type: the types of its sockets; with a negative out_type the
     first one is both. They are made in a context that ``context_factory`` gives: `Context.instance`;
-    set it to `Context`, or to any function without arguments, on the class or on the device.
+    set it to `Context`, or to any function without arguments, on the device; on the class a function must
+    be a ``staticmethod``, or it would be given the device.
 
     daemon: whether a background thread or process may be left behind when the program ends (True).
     done: whether it has run and has ended. Raises TypeError without the types.
