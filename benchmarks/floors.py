@@ -2,7 +2,7 @@
 
 import time
 
-from ends import LARGE, End, Found, Measurement, Task, hwm_for, start
+from ends import LARGE, Found, Measurement, Task, hwm_for, start
 
 
 def received(task: Task, count: int, size: int, parts: int, *, filled: bool) -> dict[str, float]:
@@ -77,5 +77,5 @@ MEASUREMENTS: dict[str, Measurement] = {
 def measure(task: Task, name: str) -> Found:
     figures = MEASUREMENTS[name](task, *task.arguments)
     assert isinstance(figures, dict)
-    version = End(task, "version")
-    return Found(figures, version.line())
+    with start(task, "version") as version:
+        return Found(figures, version.line())

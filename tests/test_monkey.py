@@ -168,7 +168,6 @@ def test_classes_are_this_librarys_and_zmq_green_has_its_own_instance():
         assert zmq.Context is gzmqhelper.Context is zmq.sugar.context.Context
         assert zmq.Socket is gzmqhelper.Socket is zmq.sugar.socket.Socket is zmq.backend.Socket
         assert zmq.green._zmq is zmq
-        import gzmqhelper
         assert zmq.Stopwatch is gzmqhelper.Stopwatch
         assert issubclass(zmq.green.Context, zmq.Context) and issubclass(zmq.green.Socket, zmq.Socket)
         assert zmq.green.Poller is zmq.green.poll._Poller
