@@ -15,6 +15,8 @@ import gc
 import pytest
 from support import Sockets, Ticker
 
+import gzmqhelper as zmq
+
 
 @pytest.fixture
 def sockets():
@@ -22,6 +24,14 @@ def sockets():
     made = Sockets()
     yield made
     made.close()
+
+
+@pytest.fixture
+def pair(sockets):
+    """Two PAIR sockets over inproc, which hands memory on as it is; they never wait for long."""
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    left.rcvtimeo = right.rcvtimeo = left.sndtimeo = right.sndtimeo = 2000
+    return left, right
 
 
 @pytest.fixture

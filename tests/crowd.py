@@ -7,6 +7,7 @@ import sys
 import time
 
 import gevent
+import pytest
 from gevent.socket import wait_read
 from gevent.threadpool import ThreadPool
 
@@ -17,6 +18,10 @@ import gzmqhelper as zmq
 NARROW_BUFFERS = {"sndbuf": 16384, "rcvbuf": 16384}
 NARROW = {"sndhwm": 2, "rcvhwm": 2, **NARROW_BUFFERS}
 FILLING = b"." * 4000
+UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
+
+TRANSPORTS = ["tcp", "inproc"]
+transports = pytest.mark.parametrize("transport", TRANSPORTS)
 
 # The messages of a test are numbers, so that one look tells whether any is lost, doubled or late.
 
@@ -48,6 +53,14 @@ def until(condition, seconds=3):
     with gevent.Timeout(seconds, AssertionError("never")):
         while not condition():
             turns(1)
+
+
+def poller_of(*things, flags=zmq.POLLIN):
+    """A Poller in which they are registered, all alike."""
+    poller = zmq.Poller()
+    for thing in things:
+        poller.register(thing, flags)
+    return poller
 
 
 @contextlib.contextmanager

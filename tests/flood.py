@@ -2,11 +2,9 @@
 
 import gevent
 import pytest
-from crowd import number_of, numbered
+from crowd import UNBOUNDED, number_of, numbered
 
 import gzmqhelper as zmq
-
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 
 
 def pair(sockets, left=zmq.PULL, right=zmq.PUSH, transport="inproc", **left_options):

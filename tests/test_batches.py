@@ -10,15 +10,12 @@ from collections import deque
 
 import gevent
 import pytest
-from crowd import drain, finish, greenlets, number_of, numbered, spin, turns
-from flood import UNBOUNDED, fill_batch, lying, pair, rest_of, send_all
+from crowd import UNBOUNDED, drain, finish, greenlets, number_of, numbered, spin, transports, turns
+from flood import fill_batch, lying, pair, rest_of, send_all
 from life import waiting
 from support import wait_until
 
 import gzmqhelper as zmq
-
-transports = pytest.mark.parametrize("transport", ["tcp", "inproc"])
-
 
 # ---- what is received --------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ import random
 
 import gevent
 import pytest
-from crowd import drain, in_threads, number_of, numbered, spin
-from flood import UNBOUNDED, fill_batch, lying, pair, rest_of, send_all
+from crowd import UNBOUNDED, drain, in_threads, number_of, numbered, spin
+from flood import fill_batch, lying, pair, rest_of, send_all
 from life import Baseline
 from support import run, wait_until
 

@@ -5,12 +5,11 @@ import time
 
 import gevent
 import pytest
-from crowd import finish, greenlets, numbered, threads, turns
+from crowd import UNBOUNDED, finish, greenlets, numbered, threads, transports, turns
 from support import Ticker, wait_until
 
 import gzmqhelper as zmq
 
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 FOR = 0.4  # seconds that a flood lasts
 GAP = 0.03
 
@@ -253,7 +252,7 @@ def test_sndtimeo_and_rcvtimeo_of_nothing_never_yield(sockets):
 # ---- shares ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+@transports
 def test_ten_greenlets_share_a_socket_that_is_never_empty(sockets, quick_ticker, transport):
     pull, push = pair(sockets, transport=transport)
 

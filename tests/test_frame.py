@@ -15,14 +15,6 @@ from gzmqhelper._native import ffi
 LARGE = 100_000
 
 
-@pytest.fixture
-def pair(sockets):
-    """Two PAIR sockets over inproc, which hands memory on as it is."""
-    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-    left.rcvtimeo = right.rcvtimeo = 2000
-    return left, right
-
-
 def address(buffer):
     return int(ffi.cast("size_t", ffi.from_buffer(buffer)))
 

@@ -16,13 +16,6 @@ import gzmqhelper as zmq
 LARGE = 100_000
 
 
-@pytest.fixture
-def pair(sockets):
-    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-    left.rcvtimeo = right.rcvtimeo = 2000
-    return left, right
-
-
 # ---- buffers -----------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pytest
 from crowd import (
     FILLING,
     NARROW_BUFFERS,
+    UNBOUNDED,
     a_moment,
     drain,
     finish,
@@ -20,6 +21,7 @@ from crowd import (
     number_of,
     numbered,
     threads,
+    transports,
     turns,
 )
 from gevent.monkey import get_original
@@ -27,10 +29,7 @@ from support import wait_until
 
 import gzmqhelper as zmq
 
-TRANSPORTS = ["tcp", "inproc"]
-transports = pytest.mark.parametrize("transport", TRANSPORTS)
 ROUNDS = 10_000
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 real_sleep = get_original("time", "sleep")
 
 

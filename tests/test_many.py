@@ -9,6 +9,7 @@ import pytest
 from crowd import (
     FILLING,
     NARROW_BUFFERS,
+    UNBOUNDED,
     drain,
     finish,
     greenlets,
@@ -16,6 +17,7 @@ from crowd import (
     number_of,
     numbered,
     spin,
+    transports,
     until,
 )
 from support import Stopwatch
@@ -23,9 +25,6 @@ from support import Stopwatch
 import gzmqhelper as zmq
 from gzmqhelper import _helper, _many, _slots
 from gzmqhelper._many import Many
-
-transports = pytest.mark.parametrize("transport", ["tcp", "inproc"])
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 
 
 def unbounded(sockets, transport="inproc", left=zmq.PULL, right=zmq.PUSH):

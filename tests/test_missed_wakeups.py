@@ -12,7 +12,20 @@ from itertools import count
 
 import gevent
 import pytest
-from crowd import FILLING, NARROW, a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
+from crowd import (
+    FILLING,
+    NARROW,
+    UNBOUNDED,
+    a_moment,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    transports,
+    turns,
+    until,
+)
 from gevent import get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.monkey import get_original
@@ -20,8 +33,6 @@ from support import LOOP_IN_C, POLL, wait_until
 
 import gzmqhelper as zmq
 
-transports = pytest.mark.parametrize("transport", ["tcp", "inproc"])
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 ROUNDS = 1000
 
 start_new_thread = get_original("_thread", "start_new_thread")

@@ -6,18 +6,12 @@ import weakref
 
 import gevent
 import pytest
+from crowd import poller_of
 from gevent.exceptions import BlockingSwitchOutError
 from life import Baseline, Outcome, told_soon, waiting
 from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
-
-
-def poller_of(*things, flags=zmq.POLLIN):
-    poller = zmq.Poller()
-    for thing in things:
-        poller.register(thing, flags)
-    return poller
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 import gevent
 import gevent.socket
 import pytest
-from crowd import in_threads
+from crowd import in_threads, poller_of
 from gevent.monkey import get_original
 from life import Baseline, Outcome, told_soon, waiting
 from support import Stopwatch, run
@@ -25,13 +25,6 @@ needs_epoll = pytest.mark.skipif(
     _helper._epoll is None,
     reason="POLLPRI, and POLLERR alone, are watched with epoll; elsewhere they are refused",
 )
-
-
-def poller_of(*things, flags=zmq.POLLIN):
-    poller = zmq.Poller()
-    for thing in things:
-        poller.register(thing, flags)
-    return poller
 
 
 class Pipes:

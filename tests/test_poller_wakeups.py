@@ -7,7 +7,19 @@ import time
 
 import gevent
 import pytest
-from crowd import a_moment, finish, greenlets, in_threads, number_of, numbered, turns, until
+from crowd import (
+    UNBOUNDED,
+    a_moment,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    poller_of,
+    transports,
+    turns,
+    until,
+)
 from forks import FORKS, run_forking
 from life import Outcome, waiting
 from support import Stopwatch
@@ -15,14 +27,6 @@ from support import Stopwatch
 import gzmqhelper as zmq
 
 ROUNDS = 1200
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
-
-
-def poller_of(*things, flags=zmq.POLLIN):
-    poller = zmq.Poller()
-    for thing in things:
-        poller.register(thing, flags)
-    return poller
 
 
 def pairs(sockets, how_many, transport="inproc", kinds=(zmq.DEALER, zmq.DEALER)):
@@ -55,7 +59,7 @@ USES = {
 }
 
 
-@pytest.mark.parametrize("transport", ["tcp", "inproc"])
+@transports
 @pytest.mark.parametrize("use", USES)
 def test_one_that_polls_is_woken_whatever_another_greenlet_does_with_its_sockets(
     sockets, ticker, transport, use

@@ -5,16 +5,24 @@ from itertools import chain
 
 import gevent
 import pytest
-from crowd import drain, finish, greenlets, in_threads, number_of, numbered, spin, until
+from crowd import (
+    UNBOUNDED,
+    drain,
+    finish,
+    greenlets,
+    in_threads,
+    number_of,
+    numbered,
+    spin,
+    transports,
+    until,
+)
 from life import waits
 from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _messages
 from gzmqhelper._native import lib
-
-TRANSPORTS = ["tcp", "inproc"]
-UNBOUNDED = {"sndhwm": 0, "rcvhwm": 0}
 
 
 def pair(sockets, left, right, transport, **options):
@@ -56,7 +64,7 @@ class Crowd:
         assert max(self.shares) <= 3 * min(self.shares), self.shares
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("count", [200, 1000, 20000])
 def test_ten_waiting_greenlets_share_a_burst_fairly_and_in_order(sockets, ticker, transport, count):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
@@ -69,7 +77,7 @@ def test_ten_waiting_greenlets_share_a_burst_fairly_and_in_order(sockets, ticker
     crowd.check(count)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("count", [200, 1000, 20000])
 def test_ten_greenlets_receive_in_order_what_was_there_before_they_came(sockets, ticker, transport, count):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
@@ -81,7 +89,7 @@ def test_ten_greenlets_receive_in_order_what_was_there_before_they_came(sockets,
     assert crowd.order == list(range(count))  # no shares: the first may have it all before another asks
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_ten_greenlets_share_a_burst_of_multiparts_each_whole(sockets, ticker, transport):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
     crowd = Crowd(lambda: number_of(pull.recv_multipart()))
@@ -93,7 +101,7 @@ def test_ten_greenlets_share_a_burst_of_multiparts_each_whole(sockets, ticker, t
     crowd.check(1000)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_ten_greenlets_share_a_thousand_bursts_with_pauses_between(sockets, ticker, transport):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
     crowd = Crowd(lambda: int(pull.recv()))
@@ -136,7 +144,7 @@ def test_a_hundred_greenlets_wait_on_a_hundred_sockets(sockets, ticker):
 # ---- readers beside writers --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("readers", [1, 3])
 @pytest.mark.parametrize("writers", [1, 5])
 def test_readers_and_writers_share_a_dealer(sockets, ticker, transport, readers, writers):
@@ -337,7 +345,7 @@ def now_and_then():
         gevent.sleep(0)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_ten_greenlets_receive_part_by_part_and_each_gets_whole_messages(sockets, ticker, transport):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
     got = []
@@ -426,7 +434,7 @@ def test_rcvmore_and_events_speak_of_this_greenlets_own_message(sockets, ticker)
 # ---- OS threads --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_four_threads_with_greenlets_of_their_own_receive_from_one_socket(sockets, ticker, transport):
     pull, push = pair(sockets, zmq.PULL, zmq.PUSH, transport)
     count = 4000

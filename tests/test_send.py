@@ -15,6 +15,7 @@ from crowd import (
     in_threads,
     number_of,
     numbered,
+    transports,
     until,
 )
 from life import waits
@@ -22,8 +23,6 @@ from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _messages
-
-TRANSPORTS = ["tcp", "inproc"]
 
 
 def narrow_pair(sockets, left, right, transport, hwm=2, **right_options):
@@ -50,7 +49,7 @@ def fill(sock, message=(b"filling", FILLING)):
 # ---- ten greenlets at the high-water mark -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("hwm", [1, 5])
 @pytest.mark.parametrize("kinds", [(zmq.PULL, zmq.PUSH), (zmq.ROUTER, zmq.DEALER)], ids=["push", "dealer"])
 def test_ten_senders_at_the_high_water_mark_tear_nothing_and_keep_their_order(
@@ -82,7 +81,7 @@ def test_ten_senders_at_the_high_water_mark_tear_nothing_and_keep_their_order(
         assert all(message[-1] == FILLING for message in mine)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_senders_at_the_high_water_mark_get_their_turn_in_the_order_in_which_they_came(
     sockets, ticker, transport
 ):
@@ -189,7 +188,7 @@ HASTY = {
 }
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("how", HASTY)
 def test_what_raised_again_never_arrives_and_everything_else_does(sockets, ticker, transport, how):
     pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport, sndtimeo=1)
@@ -243,7 +242,7 @@ def now_and_then():
         gevent.sleep(0)
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_ten_greenlets_send_part_by_part_and_each_message_arrives_whole(sockets, ticker, transport):
     pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport)
     each = 60
@@ -269,7 +268,7 @@ def test_ten_greenlets_send_part_by_part_and_each_message_arrives_whole(sockets,
         assert mine == list(range(each))
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 def test_a_greenlet_that_dies_before_the_last_part_has_sent_nothing(sockets, ticker, transport):
     pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport)
 
@@ -317,7 +316,7 @@ def test_a_part_stays_what_it_was_when_it_was_given(sockets, ticker):
 # ---- OS threads --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@transports
 @pytest.mark.parametrize("how", ["whole", "part by part"])
 def test_four_threads_with_greenlets_of_their_own_send_on_one_socket(sockets, ticker, transport, how):
     pull, push = narrow_pair(sockets, zmq.PULL, zmq.PUSH, transport, hwm=5)

@@ -17,14 +17,6 @@ import gzmqhelper as zmq
 SIZES = [0, 1, 100, 65535, 65536, 65537, 1 << 20]
 
 
-@pytest.fixture
-def pair(sockets):
-    """Two PAIR sockets that are connected, and never wait for each other for long."""
-    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-    left.rcvtimeo = right.rcvtimeo = left.sndtimeo = right.sndtimeo = 2000
-    return left, right
-
-
 def filling(size):
     return bytes(range(256)) * (size // 256) + bytes(range(size % 256))
 

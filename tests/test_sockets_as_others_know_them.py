@@ -16,14 +16,6 @@ from life import told_soon, waiting
 
 import gzmqhelper as zmq
 
-
-@pytest.fixture
-def pair(sockets):
-    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-    left.rcvtimeo = right.rcvtimeo = 2000
-    return left, right
-
-
 # ---- recv_into ---------------------------------------------------------------------------------------
 
 
