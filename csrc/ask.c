@@ -106,6 +106,7 @@ static int cancel(gzh_request *r)
             s->granted--; /* it goes without its message */
             gzh_offer_ready(s);
         }
+        r->has_sent = r->kind == SEND && r->result == 0;
         break;
     }
     if (rc == 0) {
@@ -128,7 +129,7 @@ gzh_request *gzh_new_request(gzh_socket *s, gzh_companion *companion, int kind)
     r->subject = s;
     r->kind = kind;
     r->cancel = cancel;
-    r->abandoned = false;
+    r->abandoned = r->has_sent = false;
     r->data = NULL;
     return r;
 }

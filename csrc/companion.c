@@ -251,9 +251,14 @@ int gzh_companion_cancel(gzh_companion *c)
         rc = c->request.cancel(&c->request);
     }
     c->left = rc == GZH_ABANDONED;
-    if (rc == 0)
+    if (!c->left)
         gzh_pipe_drain(&c->done); /* a byte that nobody reads would wake the next wait */
     return rc;
+}
+
+bool gzh_companion_has_sent(gzh_companion *c)
+{
+    return c->request.has_sent;
 }
 
 /* registry held: the helper's hold ends. */
@@ -301,9 +306,12 @@ static void thread_ended(void *token)
         gzh_unlock(&registry);
         if (!c)
             return;
-        gzh_companion_cancel(c);
+        bool left = gzh_companion_cancel(c) == GZH_ABANDONED;
         gzh_lock(&registry);
-        /* Python's own close, if it ever comes, only lets go. */
+        /* Python's own close, if it ever comes, only lets go: of some threads that have ended, gevent keeps
+         * all that their greenlets had.  Nobody waits on the pipe any more, nor is anything granted. */
+        if (!left)
+            gzh_pipe_close(&c->done);
         c->keeper = false;
         if (c->has_thread && c->jobs == 0)
             wake_for(c, JOB_END);

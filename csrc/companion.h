@@ -51,6 +51,7 @@ struct gzh_request {
     /* What is asked; owned by the request from begin until end or cancel. */
     int kind, option, mask;
     _Atomic uint64_t since; /* on the coarse clock; for people */
+    bool has_sent; /* it was taken back, but its message had gone */
     bool abandoned; /* its greenlet has gone while the companion was inside the call */
     size_t size; /* of a pin: its number */
     void *data;
@@ -74,6 +75,8 @@ int gzh_companion_number(const gzh_companion *companion);
 void gzh_companion_close(gzh_companion *companion);
 /* A greenlet's exit from a wait that it does not want any more; see gzh_request.cancel. */
 int gzh_companion_cancel(gzh_companion *companion);
+/* Of a send that was cancelled: has its message gone all the same? */
+bool gzh_companion_has_sent(gzh_companion *companion);
 
 /* Its request, to be filled in; NULL while that is in use, and for a companion of a parent process:
  * then take another (GZH_BUSY). */

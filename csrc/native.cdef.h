@@ -41,6 +41,7 @@ int gzh_companion_fd(const gzh_companion *companion);
 int gzh_companion_number(const gzh_companion *companion);
 void gzh_companion_close(gzh_companion *companion);
 int gzh_companion_cancel(gzh_companion *companion);
+bool gzh_companion_has_sent(gzh_companion *companion);
 typedef struct {
     uintptr_t companion;
     int number;

@@ -105,6 +105,7 @@ class Helper:
         self._thread = _thread_number()
         self._busy = False
         self._nesting = 0
+        self.sent_despite = 0  # the id of an exception from outside that ended a send whose message has gone
         # By socket, of messages that this greenlet receives and sends part by part: the parts that
         # it has yet to take, and those it has yet to send. They go when the greenlet goes.
         self.unread: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
@@ -115,7 +116,9 @@ class Helper:
     def current() -> Helper | None:
         """The helper of the current greenlet; None if it has none yet."""
         found: Helper | None = getattr(_local, "helper", None)
-        return found if found is not None and found._greenlet() is getcurrent() else None
+        if found is None or found._greenlet() is getcurrent():
+            return found
+        return getcurrent().__dict__.get(_OWN)  # see `current`, below
 
     def start(self) -> None:
         """Give the greenlet its companion now.
@@ -197,15 +200,19 @@ def helpers() -> list[Helper]:
 
 
 _local = gevent.local.local()
+_OWN: Final = "_gzmqhelper"
 
 
 def current() -> Helper:
     """The helper of the current greenlet, made if need be; without its companion, if new."""
     found: Helper | None = getattr(_local, "helper", None)
-    # gevent's local goes by id, and forgets a greenlet that ends: not one whose OS thread ended while
-    # it waited, whose id may be another's by now.
-    if found is None or found._greenlet() is not getcurrent():
+    if found is None:
         found = _local.helper = Helper()
+    elif found._greenlet() is not getcurrent():
+        # gevent's local goes by id, and forgets a greenlet that ends: not one whose OS thread ended while
+        # it waited, whose id this one has now. It would not forget this one either.
+        own = getcurrent().__dict__
+        found = own.get(_OWN) or own.setdefault(_OWN, Helper())
     return found
 
 
@@ -293,8 +300,10 @@ def wait(
                 # is dropped now would not go yet.
                 expired.__traceback__ = None
             return rc
-        except BaseException:
+        except BaseException as e:
             usable = lib.gzh_companion_cancel(companion) == 0
+            if usable and lib.gzh_companion_has_sent(companion):
+                helper.sent_despite = id(e)
             raise
     finally:
         turns.waiting -= 1

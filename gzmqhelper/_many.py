@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from . import errors
 from ._arguments import in_time
-from ._helper import WAIT, YIELD, check, turn
+from ._helper import WAIT, YIELD, check, current, turn
 from ._messages import Messages
 from ._native import ffi, lib
 from ._slots import messages_in, return_slot, some_slot
@@ -130,7 +130,7 @@ class Many(Messages):
                     self._send_one(waiting[sent], sent, flags, copy, left)
                     sent += 1
         except BaseException as e:
-            e.sent = sent  # type: ignore[attr-defined]
+            e.sent = sent + (current().sent_despite == id(e))  # type: ignore[attr-defined]
             raise
         return sent
 

@@ -38,6 +38,38 @@ def test_ten_thousand_short_greenlets_leave_no_thread_and_no_descriptor(sockets,
     baseline.check()
 
 
+def test_short_greenlets_leave_nothing_either_where_threads_have_come_and_gone():
+    """They get the ids of greenlets that gevent's local never forgets, as the hub of those ended too soon."""
+    run("""
+        import gevent, gzmqhelper as zmq
+        from life import Baseline, OsThread, waiting
+        from support import Sockets
+
+        sockets = Sockets()
+        pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+
+        def come_and_go():
+            gevent.joinall([gevent.spawn(pull.recv, timeout=0.02) for _ in range(3)])
+
+        for _ in range(10):
+            for thread in [OsThread(come_and_go) for _ in range(4)]:
+                thread.join()
+        for reader in [waiting(pull.recv) for _ in range(8)]:
+            push.send(b"x")  # what stays for good is there before anything is counted
+        gevent.sleep(0.1)
+        baseline = Baseline()
+        for _ in range(100):
+            readers = [gevent.spawn(pull.recv) for _ in range(100)]
+            gevent.sleep(0)
+            for _ in readers:
+                push.send(b"x")
+            gevent.joinall(readers, raise_error=True, timeout=10)
+        del readers
+        baseline.check()
+        sockets.close()
+    """)
+
+
 def test_greenlets_that_are_killed_while_they_wait_leave_nothing(sockets, ticker):
     pull, _ = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
     warm_up()

@@ -4,7 +4,7 @@ import threading
 
 import gevent
 from gevent.monkey import get_original
-from life import Baseline, OsThread, Outcome, waiting
+from life import Baseline, OsThread, Outcome, kept_by_gevent, waiting
 from support import wait_until
 
 import gzmqhelper as zmq
@@ -224,6 +224,7 @@ def test_a_thread_that_was_never_patched_or_told_of_gevent_may_use_what_is_at_on
 def test_threads_that_come_and_go_at_once_leave_nothing(sockets):
     pull = sockets(zmq.PULL)
     waiting(pull.recv).greenlet.kill()
+    of_gevent = kept_by_gevent(20)
     before = Baseline()
 
     def use():
@@ -235,8 +236,7 @@ def test_threads_that_come_and_go_at_once_leave_nothing(sockets):
         threads = [OsThread(use) for _ in range(4)]
         for thread in threads:
             thread.join()
-    # gevent itself leaves two descriptors of each thread that had a hub.
-    before.descriptors += 2 * 20
+    before.descriptors += of_gevent
     before.check()
 
 

@@ -97,6 +97,7 @@ static void a_killed_sender_sends_nothing_and_the_next_one_goes_on(void)
     CHECK_IS(ask_send(&b, s.socket, "b|1"), GZH_WAIT);
     CHECK_IS(ask_send(&c, s.socket, "c|1"), GZH_WAIT);
     CHECK_IS(gzh_companion_cancel(a.companion), 0);
+    CHECK(!gzh_companion_has_sent(a.companion));
     CHECK_IS(gzh_end(b.companion, NULL, 0, true), -EAGAIN);
     taken_is(&s, "first");
     CHECK_IS(wait_on(&c, GZH_WAIT), 0);
@@ -112,6 +113,7 @@ static void *kills(void *argument)
 {
     greenlet *g = argument;
     CHECK_IS(gzh_companion_cancel(g->companion), 0);
+    CHECK(gzh_companion_has_sent(g->companion));
     return NULL;
 }
 
