@@ -174,7 +174,8 @@ class Frame:
         """A property: an int (`MORE`, `SHARED`) by number, or a text by name ("Peer-Address").
 
         Calls zmq_msg_get or zmq_msg_gets; for "routing_id" and "group" see the attributes.
-        Raises `ZMQError`, EINVAL if there is none of the name.
+        Raises `ZMQError`, EINVAL if there is none of the name: nor has a Frame of one's own any, or one that
+        had come as bytes (see `Socket.recv`).
         """
         if isinstance(option, int):
             if option == MORE:

@@ -136,7 +136,8 @@ class Messages(Parts):
         """Receive one part (zmq_msg_recv): bytes, copied, or with ``copy=False`` a `Frame`.
 
         After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
-        or ``Frame.more``); other greenlets receive other messages meanwhile.
+        or ``Frame.more``); other greenlets receive other messages meanwhile. In a flood that was received
+        as bytes, the first Frames may have no properties (`Frame.get`): up to 63, which had come before.
         """
         parts = None
         if copy and not self._partial:

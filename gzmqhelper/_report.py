@@ -152,7 +152,7 @@ def report() -> Report:
         greenlet: Any = helper._greenlet()
         if greenlet is None:
             continue
-        # One that stays awake for a quick answer runs, and waits all the same.
+        # One that runs has no frames of its own: it may be about to wait, or a signal handler runs on it.
         top = greenlet.gr_frame or (running.get(helper._thread) if helper._busy else None)
         for frame in _frames(top):
             if frame.f_code is wait.__code__:
@@ -223,7 +223,7 @@ def _package(frame: FrameType) -> str:
 
 
 def _is_busy(frame: FrameType) -> bool:
-    """Whether a thread that is there neither waits in its hub nor stays awake in `wait`."""
+    """Whether a thread that is there neither waits in its hub nor is inside `wait`."""
     return _package(frame) != "gevent" and all(outer.f_code is not wait.__code__ for outer in _frames(frame))
 
 
