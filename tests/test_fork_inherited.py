@@ -1,12 +1,8 @@
 """What a forked child may still ask of a socket that its parent has made: nothing that could wait."""
 
-import os
-
-import pytest
 from support import run
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_an_inherited_socket_has_no_address_and_says_so_where_it_is_asked_for_parts():
     run("""
         import os, gevent.os
