@@ -107,13 +107,14 @@ def test_what_lies_in_the_batch_is_seen_by_poll_and_events_and_whoever_asks_next
     _, sent = fill_batch(pull, push)
     while number_of([pull.recv()]) < sent - 1:
         pass
+    # The second call of a flood takes two, but where the clock's next tick comes in between.
     while not lying(pull):
-        send_all(push, range(2))
+        send_all(push, [0, 0, 1])
         assert wait_until(lambda: pull.poll(0))
         time.sleep(0.001)
-        for _ in range(2):
+        for received in range(1, 4):
             pull.recv()
-            if lying(pull) == 1:
+            if received == 2 and lying(pull) == 1:
                 break
     # libzmq has nothing any more: one lies here.
     assert pull.poll(0) == pull.poll() == pull.poll(10) == zmq.POLLIN
