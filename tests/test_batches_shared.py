@@ -273,7 +273,7 @@ def test_a_forked_child_receives_nothing_of_its_parents():
         another.send_multipart([b"first", b"second"])
         assert other.recv() == b"first"
         left = len(pull._ready)
-        pid = gevent.os.fork()
+        pid = gevent.os.fork_gevent()
         if pid == 0:
             status = 0
             for sock in (pull, other):
