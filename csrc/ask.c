@@ -16,9 +16,9 @@
 /* At-once receives by one greenlet while others wait or were granted and have not run: two, which
  * with the one that it was granted itself make three times the least share; and, as the backlog goes
  * on, half of what each has had on average, which keeps within that too and wakes them less often.  Not
- * more than take about a millisecond: the others wait meanwhile, however long the backlog has lasted. */
+ * more than a slice of time has room for: the others wait meanwhile, however long the backlog has lasted. */
 #define A_FEW 2
-#define A_LOT 1000
+#define A_LOT 10000
 
 static int a_few(const gzh_socket *s)
 {
