@@ -129,7 +129,7 @@ gzh_request *gzh_new_request(gzh_socket *s, gzh_companion *companion, int kind)
     r->subject = s;
     r->kind = kind;
     r->cancel = cancel;
-    r->abandoned = r->has_sent = false;
+    r->abandoned = false;
     r->data = NULL;
     return r;
 }

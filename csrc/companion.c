@@ -234,6 +234,7 @@ gzh_request *gzh_companion_free_request(gzh_companion *c)
     if (c->generation != gzh_generation || c->left || atomic_load(&c->request.state) != GZH_IDLE)
         return NULL;
     atomic_store_explicit(&c->request.since, gzh_now_coarse_ns(), memory_order_relaxed);
+    c->request.has_sent = false;
     return &c->request;
 }
 

@@ -320,8 +320,7 @@ def _in_child() -> None:
     Context._instance_lock = _new_lock()  # another thread may have held it, which is not here
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)
 
 
 @overload

@@ -467,8 +467,7 @@ def _in_child() -> None:
             helper._turns = turns_here()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)
 
 
 def linger(pointer: Any) -> bool:

@@ -47,18 +47,18 @@ class Many(Messages):
         if max < 1:
             raise ValueError(f"recv_many: max must be at least 1, got {max!r}")
         parts = self._take_unread()
-        messages: list[Any] = [_message(parts)] if parts else []
+        messages: list[Any] = [message_of_parts(parts)] if parts else []
         ready = self._ready
         try:
             if ready and not messages:
                 parts = self._take_ready(self._flags(flags, True, timeout))
-                messages = [_message(parts)] if parts else []
+                messages = [message_of_parts(parts)] if parts else []
             elif not messages:
                 self._take_at_once(messages, max, self._flags(flags, True, timeout))
             if not ready and not messages:
-                messages.append(_message(self.recv_multipart(flags, timeout=timeout)))
+                messages.append(message_of_parts(self.recv_multipart(flags, timeout=timeout)))
             while ready and len(messages) < max:
-                messages += [_message(parts) for parts in (self._take_ready(),) if parts]
+                messages += [message_of_parts(parts) for parts in (self._take_ready(),) if parts]
             while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
                 pass
         except BaseException:  # Ctrl-C, as nothing waits with messages in its hand
@@ -90,7 +90,7 @@ class Many(Messages):
             turn()
         if rc not in _NOTHING and rc != _SEVERAL:
             try:
-                messages.append(_message(self._finish(pair, rc, flags, None)))
+                messages.append(message_of_parts(self._finish(pair, rc, flags, None)))
             except errors.ZMQError:
                 if not messages:
                     raise
@@ -184,5 +184,6 @@ def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:
     return numbers, flat
 
 
-def _message(parts: list[bytes]) -> Any:
-    return parts[0] if len(parts) == 1 else parts
+def message_of_parts(parts: Any) -> Any:
+    """As `recv_many` has it. (What a subclass receives need be no list.)"""
+    return parts[0] if isinstance(parts, list) and len(parts) == 1 else parts

@@ -60,8 +60,7 @@ def _in_child() -> None:
         socket._partial.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)
 
 
 # The two halves of a receive that waits. ask: pointer, flags, and the slot. A slot is large: who waits has
@@ -514,7 +513,9 @@ class Messages(Parts):
         flags = integer("flags", flags)
         if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= NOBLOCK
-        if rc is not None and rc != WAIT and (rc != _EAGAIN or timeout is None or flags & NOBLOCK):
+        # The socket says not to wait (SNDTIMEO), the call to do so.
+        patient = timeout is not None and not flags & NOBLOCK
+        if rc is not None and rc != WAIT and not (rc == _EAGAIN and patient):
             raise _failed(rc, "send", self)
         if begun := self._take_unsent():
             parts = [*begun, *parts]
@@ -523,7 +524,7 @@ class Messages(Parts):
             if rc == YIELD:
                 turn()
             rc = lib.gzh_send_message(pointer, _NULL, message, flags)
-        if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+        if rc == WAIT or (rc == _EAGAIN and patient):
             ask = (lib.gzh_send_message, pointer, message, flags)
             rc = wait(_begin_other, _end_other, ask, self._timeout(1, timeout))
         if rc < 0:

@@ -17,7 +17,7 @@ from typing import Any
 from . import errors
 from ._arguments import in_time
 from ._frame import Frame, not_a_buffer
-from ._many import Many
+from ._many import Many, message_of_parts
 from ._messages import Messages
 from .constants import NOBLOCK, RCVMORE, SNDMORE
 
@@ -83,9 +83,9 @@ def _recv_many(self: Any, max: int = 1000, flags: int = 0, timeout: float | None
         raise ValueError(f"recv_many: max must be at least 1, got {max!r}")
     messages: list[Any] = []
     try:
-        messages.append(_message(self.recv_multipart(flags, **in_time(timeout))))
+        messages.append(message_of_parts(self.recv_multipart(flags, **in_time(timeout))))
         while len(messages) < max:
-            messages.append(_message(self.recv_multipart(flags | NOBLOCK)))
+            messages.append(message_of_parts(self.recv_multipart(flags | NOBLOCK)))
     except errors.ZMQError:
         if not messages:
             raise  # else the next call will be told
@@ -93,7 +93,3 @@ def _recv_many(self: Any, max: int = 1000, flags: int = 0, timeout: float | None
         e.received = messages  # type: ignore[attr-defined]
         raise
     return messages
-
-
-def _message(parts: Any) -> Any:
-    return parts[0] if isinstance(parts, list) and len(parts) == 1 else parts

@@ -86,8 +86,7 @@ def _in_child() -> None:
     _closed_one = None  # it would say that it was made before the fork
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_in_child)
 
 
 class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):

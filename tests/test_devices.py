@@ -236,7 +236,9 @@ def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkey
     baseline.check()
 
 
-@pytest.mark.skipif(PATCHED, reason="then it is no thread, and leaves nothing")
+@pytest.mark.skipif(
+    PATCHED, reason="a device's thread is a greenlet then: there is none that could be slow to leave"
+)
 def test_who_joins_a_thread_that_is_slow_to_leave_lets_the_others_run(context, ticker, monkeypatch):
     leave = basedevice._leave_thread
 
