@@ -255,8 +255,10 @@ static void requests(void *context, char **args)
         need(ready > 0, "epoll_wait");
         for (int e = 0; e < ready; e++) {
             unsigned i = events[e].data.u32;
-            if (zmq_msg_recv(&message, socket[i], ZMQ_DONTWAIT) == -1)
+            if (zmq_msg_recv(&message, socket[i], ZMQ_DONTWAIT) == -1) {
+                need(errno == EAGAIN, "zmq_msg_recv");
                 continue; /* other news; an answer would be news again */
+            }
             left--;
             if (++asked[i] < each)
                 send_one(socket[i], data, size, 1);

@@ -306,9 +306,9 @@ static void finish_close(gzh_socket *s)
     uint64_t key = s->key;
     fail_all(s, -ENOTSOCK);
     s->wire.zmq = NULL;
-    gzh_load_end(&s->loader);
     s->key = 0;
     unlock(s);
+    gzh_load_end(&s->loader);
     if (key)
         gzh_watch_remove(key);
     gzh_wire_close(&s->wire);

@@ -211,8 +211,7 @@ def current() -> Helper:
     elif found._greenlet() is not getcurrent():
         # gevent's local goes by id, and forgets a greenlet that ends: not one whose OS thread ended while
         # it waited, whose id this one has now. It would not forget this one either.
-        own = getcurrent().__dict__
-        found = own.get(_OWN) or own.setdefault(_OWN, Helper())
+        found = Helper.current() or getcurrent().__dict__.setdefault(_OWN, Helper())
     return found
 
 
