@@ -5,17 +5,37 @@ With GZMQ_TEST_PATCHED=1 the whole suite runs in a monkey-patched process.
 
 import os
 
+import heartbeat
+
 if os.environ.get("GZMQ_TEST_PATCHED") == "1":
     import gevent.monkey
 
     gevent.monkey.patch_all()
 
 import gc
+import resource
 
 import pytest
 from support import Sockets, Ticker
 
 import gzmqhelper as zmq
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heartbeats():
+    """Processes that tell whether the machine stood still, for the tests that measure time."""
+    heartbeat.start()
+    yield
+    heartbeat.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptors():
+    """Enough of them for a thousand greenlets that wait; many systems give 1,024 unless asked for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from crowd import (
     transports,
     until,
 )
+from gevent.event import Event
 from life import waits
 from support import Stopwatch, nobody_else_runs, wait_until
 
@@ -296,8 +297,13 @@ def test_a_timeout_counts_from_the_call_however_long_the_hub_was_kept_from_turni
 
 def test_a_thousand_greenlets_keep_their_timeouts(sockets, ticker):
     pull, _ = sockets.pair(zmq.PULL, zmq.PUSH)
+    all_started = Event()
 
     def wait():
+        with pytest.raises(zmq.Again):
+            pull.recv(timeout=0.001)  # the companion is there now
+        all_started.wait()
+        gevent.sleep(random.random() * 0.1)
         seconds = 1 + random.random() * 0.8
         with Stopwatch() as watch, pytest.raises(zmq.Again):
             pull.recv(timeout=seconds)
@@ -308,6 +314,8 @@ def test_a_thousand_greenlets_keep_their_timeouts(sockets, ticker):
     for _ in range(40):
         waiters.extend(gevent.spawn(wait) for _ in range(25))
         gevent.sleep(0.01)
+    all_started.set()
+    gevent.sleep(0.5)
     assert all(waits(waiter) for waiter in waiters)
     finish(waiters)
 
