@@ -16,15 +16,15 @@ sleep = get_original("time", "sleep")  # which stops the hub
 def test_a_hub_that_stops_is_seen():
     with Ticker() as ticker:
         gevent.sleep(0.01)
-        sleep(0.12)
-    with pytest.raises(AssertionError, match="no greenlet could run for 1"):
+        sleep(0.3)
+    with pytest.raises(AssertionError, match="no greenlet could run for"):
         ticker.check()
 
 
 def test_a_block_that_takes_too_long_is_seen():
     with Stopwatch() as watch:
-        sleep(0.12)
-    with pytest.raises(AssertionError, match=r"0\.1.. s \(0.*not 0.05 s"):
+        sleep(0.3)
+    with pytest.raises(AssertionError, match=r"0\.3.. s \(0.*not 0.05 s"):
         watch.check(0.05)
 
 
