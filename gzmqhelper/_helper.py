@@ -25,8 +25,7 @@ from types import TracebackType
 from typing import Any, Final
 from weakref import WeakKeyDictionary, ref
 
-import gevent.local
-from gevent import Timeout, get_hub, getcurrent
+from gevent import Greenlet, Timeout, get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
 from gevent.socket import wait_read
@@ -115,10 +114,7 @@ class Helper:
     @staticmethod
     def current() -> Helper | None:
         """The helper of the current greenlet; None if it has none yet."""
-        found: Helper | None = getattr(_local, "helper", None)
-        if found is None or found._greenlet() is getcurrent():
-            return found
-        return getcurrent().__dict__.get(_OWN)  # see `current`, below
+        return getcurrent().__dict__.get(_OWN)
 
     def start(self) -> None:
         """Give the greenlet its companion now.
@@ -199,20 +195,28 @@ def helpers() -> list[Helper]:
     return [helper for known in list(_all) if (helper := known()) is not None]
 
 
-_local = gevent.local.local()
+# A greenlet's helper is an attribute of the greenlet: gevent.local would take four times as long to find
+# it, once in each wait.
 _OWN: Final = "_gzmqhelper"
 
 
 def current() -> Helper:
     """The helper of the current greenlet, made if need be; without its companion, if new."""
-    found: Helper | None = getattr(_local, "helper", None)
-    if found is None:
-        found = _local.helper = Helper()
-    elif found._greenlet() is not getcurrent():
-        # gevent's local goes by id, and forgets a greenlet that ends: not one whose OS thread ended while
-        # it waited, whose id this one has now. It would not forget this one either.
-        found = Helper.current() or getcurrent().__dict__.setdefault(_OWN, Helper())
-    return found
+    greenlet = getcurrent()
+    return greenlet.__dict__.get(_OWN) or _first(greenlet)
+
+
+def _first(greenlet: Any) -> Helper:
+    made = Helper()
+    helper: Helper = greenlet.__dict__.setdefault(_OWN, made)  # a signal handler may have been here
+    if helper is made and isinstance(greenlet, Greenlet):
+        greenlet.rawlink(_has_ended)
+    return helper
+
+
+def _has_ended(greenlet: Any) -> None:
+    """It may be kept, for its value; its helper is not."""
+    greenlet.__dict__.pop(_OWN, None)
 
 
 def helper() -> Helper:
@@ -235,6 +239,11 @@ def open_companion() -> Any:
         raise
 
 
+def on_hub() -> bool:
+    """Whether this is the hub's own greenlet, which may not wait."""
+    return getcurrent() is get_hub()
+
+
 class _Expired(BaseException):
     """Our own timeout; never seen outside `wait`."""
 
@@ -253,7 +262,7 @@ def wait(
     others: what else is waited for; each of them is a wake-up.
     The result is end's or begin's: -EAGAIN when the time has passed.
     """
-    if getcurrent() is get_hub():
+    if on_hub():
         raise BlockingSwitchOutError(
             "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
             "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"

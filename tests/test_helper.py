@@ -208,15 +208,10 @@ def test_the_words_of_the_docs_are_those_of_the_module():
     assert re.search(r"with helper\(\) as h", zmq.helper.__doc__)
 
 
-def test_a_greenlet_that_is_given_the_place_of_a_lost_one_gets_no_helper_of_it():
-    # gevent's local never forgets a greenlet whose OS thread ended while it waited; a later greenlet may
-    # have its id. Made to happen here: a helper that says that it is another's.
+def test_a_greenlet_that_has_ended_and_is_kept_keeps_no_helper():
     def use():
-        mine = _helper.current()
-        mine._greenlet = weakref.ref(lost)
-        assert zmq.Helper.current() is None
-        assert _helper.current() is not mine
-        return zmq.Helper.current()
+        with zmq.helper() as mine:
+            return weakref.ref(mine)
 
-    lost = gevent.Greenlet()
-    assert gevent.spawn(use).get(timeout=5) is not None
+    kept = gevent.spawn(use)
+    assert wait_until(lambda: kept.get(timeout=5)() is None)
