@@ -20,6 +20,9 @@
 #define A_FEW 2
 #define A_LOT 10000
 
+/* How long after its slice a REQ or REP may still send, in nanoseconds. */
+#define A_WHILE 10000000
+
 static int a_few(const gzh_socket *s)
 {
     long average = s->crowd / (s->receivers.count + s->granted + 1);
@@ -45,6 +48,11 @@ void gzh_slice(uint64_t nanoseconds)
 bool gzh_slice_is_over(void)
 {
     return slice_clock() > slice_end;
+}
+
+bool gzh_slice_is_long_over(void)
+{
+    return slice_clock() > slice_end + A_WHILE;
 }
 
 /* ---- requests ---- */
@@ -234,6 +242,11 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (rc)
         return rc;
     slot->several = 0;
+    if (!nonblock && atomic_load_explicit(&s->just_sent, memory_order_relaxed)) {
+        atomic_store_explicit(&s->just_sent, false, memory_order_relaxed);
+        if (!companion)
+            return GZH_WAIT;
+    }
     if (companion) {
         if (!(r = gzh_new_request(s, companion, RECEIVE)))
             return GZH_BUSY;
@@ -260,8 +273,10 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     } else {
         gzh_message_init(&m);
         rc = -take(s, &m, &kept);
-        if (rc == 0)
+        if (rc == 0) {
             atomic_store_explicit(&s->asked, false, memory_order_relaxed);
+            atomic_store_explicit(&s->awaited, false, memory_order_relaxed);
+        }
         dry = rc == -EAGAIN;
         s->crowd = dry ? 0 : s->crowd + ahead;
         if (dry)
@@ -467,6 +482,7 @@ static int end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up
             s->taken = 0;
             m = gzh_take_ready(s);
             atomic_store_explicit(&s->asked, false, memory_order_relaxed);
+            atomic_store_explicit(&s->awaited, true, memory_order_relaxed);
             news = is_lock_step(s); /* POLLOUT was hidden while it lay there */
         } else if (answer && r->data && (r->mask == GZH_GET || r->mask == GZH_BIND)) {
             *size = r->size;

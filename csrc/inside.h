@@ -14,7 +14,7 @@
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
  *   timeout, relaxed, monitored  written by an owner, read by anyone: atomic
- *   asked                        any thread, as a hint: atomic */
+ *   asked, just_sent, awaited    any thread, as a hint: atomic */
 #ifndef GZH_INSIDE_H
 #define GZH_INSIDE_H
 
@@ -43,6 +43,8 @@ struct gzh_socket {
     atomic_int timeout[2];
     atomic_bool relaxed;
     atomic_bool asked; /* something was sent since a message was last taken: an answer may be near */
+    atomic_bool just_sent; /* a REQ, and nobody has tried to receive since: there can be no answer yet */
+    atomic_bool awaited; /* the message that was taken last: its greenlet slept until it came */
     atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
     uint64_t key;
@@ -103,6 +105,8 @@ int gzh_not_yet(gzh_socket *s, gzh_request *r, bool nonblock);
 int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
 /* What every call begins with, without the mutex: 0, or the code to return. */
 int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock);
+/* This OS thread's hub should have turned long ago. */
+bool gzh_slice_is_long_over(void);
 bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 
 void gzh_append(queue *q, gzh_request *r);

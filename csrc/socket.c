@@ -193,8 +193,11 @@ int gzh_in_step(gzh_socket *s)
 int gzh_put(gzh_socket *s, gzh_message *m)
 {
     int error = gzh_wire_put(&s->wire, m);
-    if (!error)
+    if (!error) {
         atomic_store_explicit(&s->asked, true, memory_order_relaxed);
+        if (s->wire.type == ZMQ_REQ)
+            atomic_store_explicit(&s->just_sent, true, memory_order_relaxed);
+    }
     return error;
 }
 

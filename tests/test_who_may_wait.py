@@ -366,6 +366,18 @@ def test_on_the_hub_a_call_that_must_wait_says_so_and_asks_for_nothing(name, soc
     assert pull.poll(0) == 0
 
 
+def test_on_the_hub_an_answer_that_is_there_is_received(sockets):
+    req, rep = sockets.pair(zmq.REQ, zmq.REP, "inproc")
+    req.send(b"question")
+    with pytest.raises(BlockingSwitchOutError):
+        on_the_hub(req.recv)
+    for _ in range(2):
+        assert rep.recv() == b"question"
+        rep.send(b"answer")
+        assert on_the_hub(req.recv) == b"answer"
+        req.send(b"question")
+
+
 def test_on_the_hub_a_tracker_is_waited_for_only_if_it_is_done(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
     tracker = push.send(bytes(100_000), copy=False, track=True)
