@@ -6,10 +6,12 @@
 
 #include "watch.h"
 
-/* A message that is to go: made already, or of parts that lie one behind the other, to be copied. */
+/* A message that is to go: made already, or of parts to be copied, which lie one behind the other or each
+ * somewhere. */
 typedef struct {
     gzh_message *message; /* or NULL */
     const char *data;
+    const void *const *apart; /* or NULL */
     const size_t *sizes;
     int parts;
 } outgoing;
@@ -24,10 +26,12 @@ static int put(gzh_socket *s, const outgoing *out)
         return gzh_put(s, out->message);
     gzh_message_init(&m);
     for (int i = 0; i < out->parts && !error; i++) {
+        const void *part = out->apart ? out->apart[i] : from;
         /* REQ and REP send but now and then: a load would be memory kept for nothing. */
-        error = is_lock_step(s) ? -gzh_message_add(&m, from, out->sizes[i])
-                                : -gzh_load_add(&s->loader, &m, from, out->sizes[i]);
-        from += out->sizes[i];
+        error = is_lock_step(s) ? -gzh_message_add(&m, part, out->sizes[i])
+                                : -gzh_load_add(&s->loader, &m, part, out->sizes[i]);
+        if (!out->apart)
+            from += out->sizes[i];
     }
     if (!error)
         error = gzh_put(s, &m);
@@ -76,19 +80,29 @@ static bool may_pass(const gzh_socket *s)
            !atomic_load_explicit(&s->asked, memory_order_relaxed) && !gzh_slice_is_long_over();
 }
 
-int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
+static int send_at_once(gzh_socket *s, const outgoing *out, int flags)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1);
     int rc = gzh_enter(s, NULL, nonblock || may_pass(s));
-    if (rc)
-        return rc;
-    const outgoing out = {.data = data, .sizes = sizes, .parts = parts};
-    return send_any(s, NULL, &out, nonblock);
+    return rc ? rc : send_any(s, NULL, out, nonblock);
 }
 
 int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
 {
-    return gzh_send_parts(s, data, &size, 1, flags);
+    return send_at_once(s, &(outgoing){.data = data, .sizes = &size, .parts = 1}, flags);
+}
+
+int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
+{
+    return send_at_once(s, &(outgoing){.data = data, .sizes = sizes, .parts = parts}, flags);
+}
+
+int gzh_send_few(gzh_socket *s, int parts, const void *first, size_t first_size, const void *second,
+                 size_t second_size, const void *third, size_t third_size, int flags)
+{
+    const void *apart[] = {first, second, third};
+    const size_t sizes[] = {first_size, second_size, third_size};
+    return send_at_once(s, &(outgoing){.apart = apart, .sizes = sizes, .parts = parts}, flags);
 }
 
 int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const int *parts, int count,

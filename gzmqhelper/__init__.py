@@ -17,6 +17,7 @@ The map of the package; each line may import those above it:
     _frame               Frame
     _slots               what is received into
     _parts               messages sent and received part by part
+    _batches             messages that a flood brought before they were asked for
     _messages            receive, send, poll
     _many                several messages in one call
     _formats             text, JSON, pickles

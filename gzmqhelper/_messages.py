@@ -11,22 +11,20 @@ its own, kept in its `Helper`, and go when it goes; so nobody else's message is 
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, overload
-from weakref import WeakSet, ref
+from weakref import ref
 
 from gevent.exceptions import BlockingSwitchOutError
 
 from . import errors
 from ._arguments import duration, integer
+from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
 from ._helper import WAIT, YIELD, check, current, linger, on_hub, turn, wait
 from ._native import ffi, lib
-from ._parts import Parts
-from ._slots import SLOT_BYTES, messages_in, new_slot, return_slot, some_slot, take_slot
+from ._slots import SLOT_BYTES, new_slot, return_slot, some_slot, take_slot
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
@@ -45,24 +43,11 @@ _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _recv = lib.gzh_recv
 _send = lib.gzh_send
+_send_joined = lib.gzh_send_parts
+_send_few = lib.gzh_send_few
 _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
-# Where in a batch a receiver looks whether its slice of time is over: each message may take long.
-_MARK: Final = 8
-
-
-# So that a forked child does not receive what its parent has received.
-_sockets: Final[WeakSet[Messages]] = WeakSet()
-
-
-def _in_child() -> None:
-    for socket in _sockets:
-        socket._ready.clear()
-        socket._partial.clear()
-
-
-os.register_at_fork(after_in_child=_in_child)
 
 
 # The two halves of a receive that waits. ask: pointer, flags, and the slot. A slot is large: who waits has
@@ -97,18 +82,12 @@ def _end_other(ask: tuple[Any, ...], companion: Any, give_up: bool) -> int:
     return int(_end(companion, _NULL, 0, give_up))
 
 
-class Messages(Parts):
+class Messages(Batches):
     """The part of `Socket` that receives and sends; see there."""
 
-    # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more; and
-    # `timeout` below may be given by position, as a keyword-only argument would cost 30.
-    __slots__ = ("_closed", "_ptr", "_ready", "_topics")
-    _ptr: Any
+    # (`timeout` below may be given by position, as a keyword-only argument would cost each call 30 ns.)
+    __slots__ = ("_closed",)
     _closed: bool
-    # Messages that a flood brought before they were asked for (csrc/batch.c): what is received next, by
-    # whomever; of one part, or a list of several. None is a mark: see _take_ready. The last is none.
-    _ready: deque[Any]
-    _topics: list[bytes]  # what a SUB has subscribed to
     type: SocketType | int
     copy_threshold: int = COPY_THRESHOLD
 
@@ -236,8 +215,7 @@ class Messages(Parts):
             parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
             if copy or (type(parts[0]) is Frame and not track):
                 return parts
-        last = len(parts) - 1
-        return [_as(part, copy, index < last, track) for index, part in enumerate(parts)]  # type: ignore[return-value]
+        return _all_as(parts, copy, track)  # type: ignore[return-value]
 
     @staticmethod
     def _flags(flags: int, copy: bool, timeout: float | None) -> int:
@@ -304,8 +282,6 @@ class Messages(Parts):
         milliseconds = _socket_timeout(self._ptr, direction)
         return None if milliseconds < 0 else milliseconds / 1000
 
-    # ---- several at once -------------------------------------------------------------------------
-
     def _ask(self, pair: tuple[Any, Any], flags: int) -> int:
         try:
             rc: int = _recv(self._ptr, _NOBODY, pair[0], flags)
@@ -316,67 +292,6 @@ class Messages(Parts):
             integer("flags", flags)
             raise
         return rc
-
-    def _rescue(self, pair: tuple[Any, Any]) -> None:
-        """Whoever was to have the messages of this slot did not get them: leave them to the next."""
-        slot, view = pair
-        if slot.several:
-            if not self._ready:
-                self._ready.extend(messages_in(slot, view))
-            slot.several = 0
-            if lib.gzh_socket_shared(self._ptr) < 0:
-                self._ready.clear()  # closed meanwhile
-
-    def _share(self, pair: tuple[Any, Any]) -> None:
-        """Put a batch where each receiver looks first, this one too."""
-        slot, view = pair
-        messages = [*messages_in(slot, view)]
-        for at in range((len(messages) - 1) // _MARK * _MARK, 0, -_MARK):
-            messages.insert(at, None)
-        self._ready.extend(messages)
-        slot.several = 0  # nothing is left to rescue: neither here, nor by the slot's next user
-        if lib.gzh_socket_shared(self._ptr) < 0:  # closed meanwhile: all but what was asked for goes
-            self._ready.clear()
-            self._ready.append(messages[0])
-
-    def _take_ready(self, flags: int = NOBLOCK) -> list[Any]:
-        while True:
-            try:
-                message = self._ready.popleft()
-            except IndexError:
-                return []
-            if message is not None:
-                return [message] if type(message) is bytes else message
-            self._heed_mark(flags)
-
-    def _put_back(self) -> None:
-        """Leave all of it to the C core, which is to receive for itself: a proxy's."""
-        while self._ready:
-            message = self._ready.pop()
-            if message is not None:
-                self._put_back_one(message)
-
-    def _put_back_one(self, message: Any) -> None:
-        """It comes first again."""
-        parts = [message] if type(message) is bytes else message
-        whole, _ = message_of(parts, True, False, 0, 0)
-        check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
-
-    @staticmethod
-    def _heed_mark(flags: int) -> None:
-        if not flags & NOBLOCK and _slice_is_over():
-            turn()
-
-    def _drop_unwanted(self, inverted: bool) -> None:
-        """What comes by no subscription is not received any more, also if it is here already."""
-        topics = tuple(self._topics)
-        for message in list(self._ready):
-            first = message[0] if type(message) is list else message
-            if first is None or first.startswith(topics) == inverted:
-                try:
-                    self._ready.remove(message)
-                except ValueError:
-                    pass  # another thread has it
 
     # ---- part by part ----------------------------------------------------------------------------
 
@@ -475,36 +390,55 @@ class Messages(Parts):
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
         rc = None
         try:
-            quick = flags < _MORE and copy and not self._partial
+            quick = flags < _MORE and copy and not track and not self._partial
         except TypeError:
             integer("flags", flags)
             raise
         if quick:
             if timeout is not None:
                 flags = self._flags(flags, copy, timeout)
-            try:
-                sizes = list(map(len, msg_parts))
-                total = sum(sizes)
-                # Of large ones this would be a copy too many.
-                data = b"".join(msg_parts) if total <= SLOT_BYTES else b""
-            except (TypeError, BufferError):
-                pass  # an error for below to explain
+            count = len(msg_parts)
+            second = third = b""
+            if count == 3:
+                first, second, third = msg_parts
+            elif count == 2:
+                first, second = msg_parts
             else:
-                # (An item of a memoryview may have more bytes than one: then len is not its size. The
-                # tracker of a last part that is a Frame is what is returned.)
-                if sizes and total == len(data) and not track and not isinstance(msg_parts[-1], Frame):
-                    rc = lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags)
-                    while rc == YIELD:
-                        turn()
-                        rc = lib.gzh_send_parts(self._ptr, data, sizes, len(sizes), flags)
-                    if not rc:
-                        return None
+                first = msg_parts[0] if count == 1 else None
+            if type(first) is bytes and type(second) is bytes and type(third) is bytes:
+                # Half of what it costs to join them here, or to hand over a list.
+                rc = _send_few(
+                    self._ptr, count, first, len(first), second, len(second), third, len(third), flags
+                )
+            if rc is None or rc == YIELD:
+                rc = self._try_joined(msg_parts, flags)
+            if rc == 0:
+                return None
         if not msg_parts:
             raise ValueError("a message has at least one part")
         if flags & SNDMORE:
-            trackers = [self._begin_or_go_on(part, flags, copy, track, timeout) for part in msg_parts]
-            return trackers[-1]
+            tracker = None
+            for part in msg_parts:  # no list of them: a variable that a comprehension uses is slow above too
+                tracker = self._begin_or_go_on(part, flags, copy, track, timeout)
+            return tracker
         return self._send_parts(msg_parts, flags, copy, track, timeout, rc)
+
+    def _try_joined(self, parts: list[Any], flags: int) -> int | None:
+        """Send one copy of them all. None: leave them to `_send_parts`, which explains errors too."""
+        try:
+            sizes = [*map(len, parts)]
+            total = sum(sizes)
+            # Of large ones this would be a copy too many.
+            data = b"".join(parts) if total <= SLOT_BYTES else b""
+        except (TypeError, BufferError):
+            return None
+        # (An item of a memoryview may have more bytes than one: then len is not its size. The tracker of
+        # a last part that is a Frame is what is returned.)
+        if not sizes or total != len(data) or isinstance(parts[-1], Frame):
+            return None
+        while (rc := int(_send_joined(self._ptr, data, sizes, len(sizes), flags))) == YIELD:
+            turn()
+        return rc
 
     def _send_parts(
         self,
@@ -589,6 +523,11 @@ def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Fra
     if track:
         frame.tracker = FINISHED  # the memory is libzmq's own, and may be sent on
     return frame
+
+
+def _all_as(parts: list[Any], copy: bool, track: bool) -> list[bytes | Frame]:
+    last = len(parts) - 1
+    return [_as(part, copy, index < last, track) for index, part in enumerate(parts)]
 
 
 def _failed(rc: int, call: str, socket: Messages) -> Exception:

@@ -20,11 +20,11 @@ from . import _options, errors
 from ._arguments import address_of, integer
 from ._arguments import endpoint as endpoint_of
 from ._attributes import OptionAttributes
+from ._batches import sockets_here
 from ._endpoints import Endpoint, OfWhatIsReceived
 from ._formats import Formats
 from ._frame import group_of
 from ._helper import WAIT, check, wait
-from ._messages import _sockets
 from ._monitored import Monitored
 from ._native import ffi, lib
 from ._overridden import heed_overriding
@@ -154,7 +154,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         else:
             self._open(ctx_or_socket, socket_type)
             _by_address[self.underlying] = self
-        _sockets.add(self)
+        sockets_here.add(self)
         number = self.get(SocketOption.TYPE)
         self.type = SocketType(number) if number in SocketType._value2member_map_ else number
 

@@ -13,7 +13,7 @@ from life import Baseline
 from support import run, wait_until
 
 import gzmqhelper as zmq
-from gzmqhelper import _messages
+from gzmqhelper import _batches, _messages
 from gzmqhelper._native import lib
 
 # ---- several threads ---------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
     while lying(pull) or pull.poll(0):
         pull.recv()
     stopped, go_on = [], []
-    real = _messages.messages_in
+    real = _batches.messages_in
 
     def messages_in(slot, view):
         stopped.append(True)
@@ -97,7 +97,7 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
         go_on.append(True)
         return got, number_of([pull.recv(timeout=5)])
 
-    monkeypatch.setattr(_messages, "messages_in", messages_in)
+    monkeypatch.setattr(_batches, "messages_in", messages_in)
 
     def first():
         while not stopped:
@@ -215,8 +215,8 @@ def test_nor_does_a_socket_that_is_closed_while_a_batch_is_on_its_way(sockets, m
     fill_batch(pull, push, 1)
     while lying(pull):
         pull.recv()
-    real = _messages.messages_in
-    monkeypatch.setattr(_messages, "messages_in", lambda *slot: (pull.close(), real(*slot))[1])
+    real = _batches.messages_in
+    monkeypatch.setattr(_batches, "messages_in", lambda *slot: (pull.close(), real(*slot))[1])
     with gevent.Timeout(10):
         while not pull.closed:
             push.send_multipart(numbered(0))
@@ -338,8 +338,9 @@ class Interrupts:
 
     def __init__(self, monkeypatch, name):
         self.armed = False
-        self.real = getattr(_messages, name)
-        monkeypatch.setattr(_messages, name, self)
+        module = _batches if hasattr(_batches, name) else _messages
+        self.real = getattr(module, name)
+        monkeypatch.setattr(module, name, self)
 
     def __call__(self, *args):
         result = self.real(*args)

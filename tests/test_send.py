@@ -436,3 +436,35 @@ def test_what_a_first_try_says_is_not_asked_again(sockets, monkeypatch):
     with pytest.raises(zmq.ZMQError) as caught:
         sockets(zmq.REP).send(b"out of turn")
     assert caught.value.errno == zmq.EFSM
+
+
+ODD = [None, bytearray(b"odd"), memoryview(b"odd"), zmq.Frame(b"odd"), bytes(100_000)]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
+@pytest.mark.parametrize("count", range(1, 6))
+def test_as_many_parts_arrive_as_were_sent_wherever_the_odd_one_is(pair, count, odd):
+    left, right = pair
+    for place in range(count):
+        parts = [b"%d" % number * number for number in range(count)]
+        if odd is not None:
+            parts[place] = odd
+        for flags in (0, zmq.NOBLOCK):
+            assert left.send_multipart(parts, flags) is None
+            assert right.recv_multipart() == [bytes(part) for part in parts]
+        assert left.send_multipart(tuple(parts)) is None
+        assert right.recv_multipart() == [bytes(part) for part in parts]
+
+
+def test_a_message_of_a_few_parts_yields_and_waits_and_loses_nothing(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", {"rcvhwm": 1}, {"sndhwm": 1})
+    sent = [[b"%d" % number] * (1 + number % 4) for number in range(5000)]
+
+    def send():
+        for message in sent:
+            push.send_multipart(message)
+        while True:  # and nobody takes these: it waits
+            push.send_multipart([b"last", bytes(100_000)])
+
+    with greenlets(send):
+        assert [pull.recv_multipart(timeout=5) for _ in sent] == sent
