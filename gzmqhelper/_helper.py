@@ -46,9 +46,10 @@ NO_THREAD: Final[int] = lib.GZH_NO_THREAD
 
 _descriptor_of = lib.gzh_companion_fd
 
-# How long the greenlets of a hub may use the library before a blocking call makes the hub turn, and
-# how long each, by turns, while several do. (The latter is some forty messages.)
-_SLICE: Final = 5_000_000
+# How long the greenlets of a hub may use the library before a blocking call makes the hub turn (on a clock
+# that ticks every 4 ms, so until its next tick), and how long each, by turns, while several do. (The latter
+# is some forty messages.)
+_SLICE: Final = 3_000_000
 _SHARE: Final = 20_000
 # How long one stays awake for an answer; those by loopback take half of it. And after how many of them
 # one waits all the same: the hub turns then, about once in a millisecond.
