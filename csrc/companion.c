@@ -25,7 +25,11 @@
 
 #include "watch.h"
 
+/* How many companions stay in the park, and how many it holds for a moment (in nanoseconds): short
+ * greenlets come and go by the thousand, and to start a thread for each costs as much as all it does. */
 #define PARK_ROOM 4
+#define PARK_MOST 64
+#define A_MOMENT 200000000
 #define THREAD_LIMIT 256
 
 enum job { JOB_NONE, JOB_RUN, JOB_WATCH, JOB_END };
@@ -48,6 +52,8 @@ struct gzh_companion {
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static gzh_companion *all, *park;
 static int living, parked_count, thread_limit = THREAD_LIMIT, last_number;
+static bool swept;        /* a thread sees to it that those in the park that nobody needs end; R */
+static int fewest_parked; /* since it last did; R */
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_end;
@@ -117,16 +123,63 @@ static void give_job(gzh_companion *c, enum job job)
     wake_for(c, job);
 }
 
-/* registry held; the thread is in its semaphore, or about to be, and has no keeper.  An orphan's
- * helper may still hold it, and close it one day: it must not be another's by then. */
-static void park_or_end(gzh_companion *c)
+/* registry held.  So many of the park end: those that have been in it for longest. */
+static void end_parked(int count)
 {
-    if (!c->orphan && parked_count < PARK_ROOM) {
-        c->next_parked = park;
-        park = c;
-        parked_count++;
-    } else
+    gzh_companion **at = &park;
+    for (int stay = parked_count - count; stay > 0; stay--)
+        at = &(*at)->next_parked;
+    gzh_companion *c = *at;
+    *at = NULL;
+    for (gzh_companion *next; c; c = next) {
+        next = c->next_parked;
+        parked_count--;
         wake_for(c, JOB_END);
+    }
+}
+
+static void *sweep(void *argument)
+{
+    for (bool more = true; more;) {
+        gzh_sleep(A_MOMENT);
+        gzh_lock(&registry);
+        if (fewest_parked > PARK_ROOM)
+            end_parked(fewest_parked - PARK_ROOM); /* so many were not needed all the while */
+        fewest_parked = parked_count;
+        more = swept = parked_count > PARK_ROOM;
+        gzh_unlock(&registry);
+    }
+    return argument;
+}
+
+/* registry held; the thread is in its semaphore, or about to be, and has no keeper.  An orphan's
+ * helper may still hold it, and close it one day: it must not be another's by then.
+ * True: when registry is free, begin_to_sweep. */
+static bool park_or_end(gzh_companion *c)
+{
+    if (c->orphan || parked_count >= PARK_MOST) {
+        wake_for(c, JOB_END);
+        return false;
+    }
+    c->next_parked = park;
+    park = c;
+    parked_count++;
+    if (swept || parked_count <= PARK_ROOM)
+        return false;
+    swept = true;
+    fewest_parked = parked_count;
+    return true;
+}
+
+static void begin_to_sweep(void)
+{
+    if (gzh_thread_start(sweep, NULL) == 0)
+        return;
+    gzh_lock(&registry);
+    swept = false;
+    if (parked_count > PARK_ROOM)
+        end_parked(parked_count - PARK_ROOM);
+    gzh_unlock(&registry);
 }
 
 static void *companion_main(void *argument)
@@ -142,9 +195,10 @@ static void *companion_main(void *argument)
         else
             break;
         gzh_lock(&registry);
-        if (--c->jobs == 0 && !c->keeper)
-            park_or_end(c);
+        bool many = --c->jobs == 0 && !c->keeper && park_or_end(c);
         gzh_unlock(&registry);
+        if (many)
+            begin_to_sweep();
     }
     gzh_lock(&registry);
     living--;
@@ -262,18 +316,17 @@ bool gzh_companion_has_sent(gzh_companion *c)
     return c->request.has_sent;
 }
 
-/* registry held: the helper's hold ends. */
-static bool drop_keeper(gzh_companion *c)
+/* registry held: the helper's hold ends.  *many: what park_or_end says. */
+static bool drop_keeper(gzh_companion *c, bool *many)
 {
     c->keeper = false;
-    if (c->has_thread && c->jobs == 0)
-        park_or_end(c);
+    *many = c->has_thread && c->jobs == 0 && park_or_end(c);
     return let_go(c);
 }
 
 void gzh_companion_close(gzh_companion *c)
 {
-    bool last;
+    bool last, many = false;
     if (c->generation != gzh_generation) { /* a parent's: its thread is not in this process */
         companion_free(c);
         return;
@@ -285,10 +338,12 @@ void gzh_companion_close(gzh_companion *c)
     if (!orphan)
         gzh_companion_cancel(c);
     gzh_lock(&registry);
-    last = orphan ? let_go(c) : drop_keeper(c);
+    last = orphan ? let_go(c) : drop_keeper(c, &many);
     gzh_unlock(&registry);
     if (last)
         companion_free(c);
+    if (many)
+        begin_to_sweep();
 }
 
 /* An OS thread ends: its greenlets will never run again, and their `finally` neither. */
@@ -349,6 +404,7 @@ static void in_child(void)
     }
     all = park = NULL;
     living = parked_count = 0;
+    swept = false;
     gzh_unlock(&registry); /* the one thread here is the one that locked it */
 }
 
@@ -375,7 +431,8 @@ int gzh_companion_open(gzh_companion **companion)
     gzh_companion *c = park;
     if (c) {
         park = c->next_parked;
-        parked_count--;
+        if (--parked_count < fewest_parked)
+            fewest_parked = parked_count;
         c->left = false;
         c->holders++;
         c->keeper = true;

@@ -258,6 +258,13 @@ uint64_t gzh_now_coarse_ns(void)
     return read_clock(COARSE);
 }
 
+void gzh_sleep(uint64_t nanoseconds)
+{
+    struct timespec left = {(time_t)(nanoseconds / 1000000000), (long)(nanoseconds % 1000000000)};
+    while (nanosleep(&left, &left) == -1 && errno == EINTR)
+        ;
+}
+
 #if defined(__x86_64__) || defined(__i386__)
 
 void gzh_relax(void)

@@ -73,6 +73,7 @@ int gzh_probe_limits(int descriptors, int threads);
 /* Monotonic.  The coarse one ticks every few milliseconds, and is nearly free. */
 uint64_t gzh_now_ns(void);
 uint64_t gzh_now_coarse_ns(void);
+void gzh_sleep(uint64_t nanoseconds);
 /* One turn of a spin loop. */
 void gzh_relax(void);
 /* Look at a descriptor for so long without sleeping, and give way to other threads meanwhile.  True:

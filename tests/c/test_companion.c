@@ -80,20 +80,61 @@ static void a_signal_writes_to_its_descriptor(void)
     close(ends[1]);
 }
 
-static void more_than_a_few_are_not_parked(void)
+static int parked_companions(void)
 {
-    gzh_companion *many[40];
     int living, parked, on_watch;
-    for (int i = 0; i < 40; i++)
+    gzh_companion_counts(&living, &parked, &on_watch);
+    return parked;
+}
+
+static void open_companions(gzh_companion **many, int count)
+{
+    for (int i = 0; i < count; i++)
         CHECK_IS(gzh_companion_open(&many[i]), 0);
-    gzh_companion_counts(&living, &parked, &on_watch);
-    CHECK_IS(living, 40);
-    CHECK_IS(parked, 0);
-    for (int i = 0; i < 40; i++)
+}
+
+static void close_companions(gzh_companion **many, int count)
+{
+    for (int i = 0; i < count; i++)
         gzh_companion_close(many[i]);
+}
+
+static void many_are_parked_for_a_moment_and_a_few_for_good(void)
+{
+    gzh_companion *many[80];
+    open_companions(many, 80);
+    CHECK_IS(living_companions(), 80);
+    CHECK_IS(parked_companions(), 0);
+    close_companions(many, 80);
+    CHECK(parked_companions() <= 64);
     UNTIL(living_companions() == 4);
-    gzh_companion_counts(&living, &parked, &on_watch);
-    CHECK_IS(parked, 4);
+    CHECK_IS(parked_companions(), 4);
+}
+
+static int newest_of(gzh_companion **many, int count)
+{
+    int newest = 0;
+    for (int i = 0; i < count; i++)
+        if (gzh_companion_number(many[i]) > newest)
+            newest = gzh_companion_number(many[i]);
+    return newest;
+}
+
+/* Short greenlets are given the threads of those before, and have few started. */
+static void those_that_are_needed_again_and_again_stay_in_the_park(void)
+{
+    gzh_companion *many[20];
+    open_companions(many, 20);
+    int newest = newest_of(many, 20);
+    for (int round = 0; round < 40; round++) {
+        close_companions(many, 20);
+        gzh_sleep(10000000);
+        open_companions(many, 20);
+        CHECK_IS(living_companions(), 20);
+    }
+    CHECK(newest_of(many, 20) - newest < 40); /* of 800 */
+    close_companions(many, 20);
+    UNTIL(living_companions() == 4);
 }
 
 static void beyond_the_limit_a_thread_is_started_when_it_has_work(void)
@@ -168,13 +209,6 @@ static void many_threads_open_and_close_companions_at_once(void)
     for (int i = 0; i < 4; i++)
         join(thread[i]);
     UNTIL(living_companions() <= 5);
-}
-
-static int parked_companions(void)
-{
-    int living, parked, on_watch;
-    gzh_companion_counts(&living, &parked, &on_watch);
-    return parked;
 }
 
 static void a_companion_whose_call_was_abandoned_is_parked_when_it_gets_out(void)
@@ -387,7 +421,8 @@ int main(void)
     RUN(a_closed_companion_is_parked_and_opened_again);
     RUN(those_that_wait_are_told_with_how_long);
     RUN(a_signal_writes_to_its_descriptor);
-    RUN(more_than_a_few_are_not_parked);
+    RUN(many_are_parked_for_a_moment_and_a_few_for_good);
+    RUN(those_that_are_needed_again_and_again_stay_in_the_park);
     RUN(beyond_the_limit_a_thread_is_started_when_it_has_work);
     RUN(ten_thousand_companions_come_and_go);
     RUN(many_threads_open_and_close_companions_at_once);
