@@ -1,9 +1,10 @@
 /* DESIGN.  What Python calls, and how each call that cannot be completed becomes a request.
  *
  * Every call has the same shape.  Without a companion it is tried once, as owner, and may answer
- * GZH_WAIT: then nothing has happened.  With a companion it is tried again and, before ownership
- * goes, queued: no window opens between the last look and the wait.  gzh_end brings the result;
- * cancel takes the request back, whatever has become of it. */
+ * GZH_WAIT: then nothing has happened.  (Untried, where a REQ has just sent: see just_sent.)  With a
+ * companion it is tried again and, before ownership goes, queued: no window opens between the last
+ * look and the wait.  gzh_end brings the result; cancel takes the request back, whatever has become
+ * of it. */
 #include "inside.h"
 
 #include <errno.h>
@@ -243,9 +244,9 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (rc)
         return rc;
     slot->several = 0;
-    if (!nonblock && atomic_load_explicit(&s->just_sent, memory_order_relaxed)) {
+    if (atomic_load_explicit(&s->just_sent, memory_order_relaxed)) {
         atomic_store_explicit(&s->just_sent, false, memory_order_relaxed);
-        if (!companion)
+        if (!nonblock && !companion)
             return GZH_WAIT;
     }
     if (companion) {

@@ -43,7 +43,7 @@ struct gzh_socket {
     atomic_int timeout[2];
     atomic_bool relaxed;
     atomic_bool asked; /* something was sent since a message was last taken: an answer may be near */
-    atomic_bool just_sent; /* a REQ, and nobody has tried to receive since: there can be no answer yet */
+    atomic_bool just_sent; /* a REQ; nobody has tried to receive since, nor was told of an answer */
     atomic_bool awaited; /* the message that was taken last: its greenlet slept until it came */
     atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
@@ -146,7 +146,7 @@ int gzh_claim_to_poll(gzh_socket *s, int mask);
 /* Grant those whose events are there; `events` as libzmq says. */
 void gzh_serve_pollers(gzh_socket *s, int events);
 /* Events as a user sees them. */
-int gzh_visible(const gzh_socket *s, int events);
+int gzh_visible(gzh_socket *s, int events);
 
 /* The proxies that have the socket or wait for it end if it was closed; else, the one that has it is
  * to look at the ready list. */

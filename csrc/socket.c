@@ -128,12 +128,14 @@ static void fail_all(gzh_socket *s, int result)
     fail_queue(&s->pollers, result);
 }
 
-int gzh_visible(const gzh_socket *s, int events)
+int gzh_visible(gzh_socket *s, int events)
 {
     if (s->ready > s->granted)
         events |= ZMQ_POLLIN;
     if (s->ready > 0 && is_lock_step(s) && !atomic_load(&s->relaxed))
         events &= ~ZMQ_POLLOUT;
+    if (events & ZMQ_POLLIN)
+        atomic_store_explicit(&s->just_sent, false, memory_order_relaxed);
     return events;
 }
 

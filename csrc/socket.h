@@ -49,7 +49,8 @@ int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
  * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with gzh_end.
- * Without one, the first call after a REQ has sent answers GZH_WAIT untried: its answer cannot be there yet.
+ * Without one, the first call that may wait after a REQ has sent answers GZH_WAIT untried: hardly ever is
+ * its answer there, unless a poll has said so.
  * In a flood, GZH_SEVERAL: as many as GZH_BATCH, all of so many parts.  They are the caller's, who must
  * put them where all of the socket's receivers look first and then say so with gzh_socket_shared, which
  * answers -ENOTSOCK where nobody is to receive them any more; until then no other thread receives, so

@@ -249,7 +249,10 @@ class Messages(Batches):
                     rc = wait(_begin_recv, _end_recv, ask, seconds)
                 except BlockingSwitchOutError:
                     # In C, the first try after a REQ's send is spared. On the hub there is no other.
-                    if not on_hub() or (rc := self._ask(pair, flags)) == WAIT:
+                    if self.type != SocketType.REQ or not on_hub():
+                        raise
+                    rc = self._ask(pair, flags)
+                    if rc == WAIT or rc == _EAGAIN:
                         raise
                 pair = ask[2]
                 if rc != _LOOK:

@@ -22,6 +22,7 @@ class Heart(NamedTuple):
 
 
 hearts = []
+os.register_at_fork(after_in_child=hearts.clear)  # two who ask at once would read each other's answer
 
 
 def start():
@@ -52,8 +53,13 @@ def stop():
 def stood_still(began, ended):
     """For how many seconds between those two the machine, or one of its CPUs, stood still."""
     # What one asks comes after what it remembers: it beats first, and answers then.
-    lost = [sum(gap[2] for gap in gaps_of(one) if gap[0] < ended and gap[1] > began) for one in hearts]
-    return max(lost, default=0.0)
+    return max((sum(within(gap, began, ended) for gap in gaps_of(one)) for one in hearts), default=0.0)
+
+
+def within(gap, began, ended):
+    """How much of a gap that a heart remembers lies between those two."""
+    since, until, lost = gap
+    return max(min(lost, min(until, ended) - max(since, began)), 0.0)
 
 
 def gaps_of(one):

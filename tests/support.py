@@ -123,9 +123,8 @@ class Stopwatch:
 
     def less_than(self, seconds):
         """The block took less than that, not counting what was taken from it."""
-        if self.seconds - self.stolen >= seconds:
-            self.stolen += heartbeat.stood_still(self._began, self._ended)
-        return self.seconds - self.stolen < seconds
+        own = self.seconds - self.stolen
+        return own < seconds or own - heartbeat.stood_still(self._began, self._ended) < seconds
 
     def check(self, seconds):
         """It took so long: at most 50 ms more, not counting what was taken from it, and never less."""

@@ -24,7 +24,7 @@ def test_a_hub_that_stops_is_seen():
 def test_a_block_that_takes_too_long_is_seen():
     with Stopwatch() as watch:
         sleep(0.3)
-    with pytest.raises(AssertionError, match=r"0\.3.. s \(0.*not 0.05 s"):
+    with pytest.raises(AssertionError, match=r"s \(0.*not 0.05 s"):
         watch.check(0.05)
 
 

@@ -10,6 +10,7 @@ from support import run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _helper
+from gzmqhelper._native import ffi, lib
 
 
 def in_greenlet(call, *args):
@@ -376,6 +377,35 @@ def test_on_the_hub_an_answer_that_is_there_is_received(sockets):
         rep.send(b"answer")
         assert on_the_hub(req.recv) == b"answer"
         req.send(b"question")
+
+
+def test_on_the_hub_a_call_that_may_wait_says_so_whatever_rcvtimeo_says(sockets):
+    req, rep = sockets.pair(zmq.REQ, zmq.REP, "inproc", {"rcvtimeo": 0}, {"rcvtimeo": 0})
+    req.send(b"question")
+    assert rep.recv(timeout=5) == b"question"
+    for sock in req, sockets(zmq.PULL, rcvtimeo=0):
+        with pytest.raises(BlockingSwitchOutError):
+            on_the_hub(sock.recv, timeout=5)
+
+
+def test_on_the_hub_a_receive_is_refused_in_the_same_way_when_its_slice_is_over(sockets):
+    pull = sockets(zmq.PULL)
+
+    def refused():
+        lib.gzh_slice(20_000)
+        with pytest.raises(BlockingSwitchOutError):
+            pull.recv()
+
+    on_the_hub(lambda: [refused() for _ in range(2000)])
+
+
+def test_an_answer_that_a_poll_has_told_of_is_received_at_once(sockets):
+    req, rep = sockets.pair(zmq.REQ, zmq.REP, "inproc")
+    for tell in (req.poll, lambda: req.events & zmq.POLLIN, lambda: zmq.select([req], [], [])[0]):
+        req.send(b"question")
+        rep.send(rep.recv())
+        assert wait_until(tell)
+        assert lib.gzh_recv(req._ptr, ffi.NULL, ffi.new("gzh_slot *"), 0) == len(b"question")
 
 
 def test_on_the_hub_a_tracker_is_waited_for_only_if_it_is_done(sockets):

@@ -106,7 +106,8 @@ static void many_are_parked_for_a_moment_and_a_few_for_good(void)
     CHECK_IS(living_companions(), 80);
     CHECK_IS(parked_companions(), 0);
     close_companions(many, 80);
-    CHECK(parked_companions() <= 64);
+    int parked = parked_companions();
+    CHECK(parked > 4 && parked <= 64);
     UNTIL(living_companions() == 4);
     CHECK_IS(parked_companions(), 4);
 }
@@ -132,7 +133,7 @@ static void those_that_are_needed_again_and_again_stay_in_the_park(void)
         open_companions(many, 20);
         CHECK_IS(living_companions(), 20);
     }
-    CHECK(newest_of(many, 20) - newest < 40); /* of 800 */
+    CHECK(newest_of(many, 20) - newest < 200); /* of 800 */
     close_companions(many, 20);
     UNTIL(living_companions() == 4);
 }
