@@ -50,6 +50,7 @@ typedef struct {
 } gzh_waiting;
 int gzh_companion_waiting(gzh_waiting *waiting, int room);
 void gzh_companion_counts(int *living, int *parked, int *on_watch);
+int gzh_companion_limit(int limit);
 
 /* calls.h */
 int gzh_context_new(int io_threads, gzh_context **context);

@@ -9,9 +9,10 @@ The map of the package; each line may import those above it:
     _original            the standard library as it was before gevent patched it
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
     _pins                memory that libzmq reads in place
+    _arguments           errors that name an argument
     _helper              the narrow waist: the only module that waits
     _options             the option table
-    _arguments, _buffers errors that name an argument; classes whose instances are buffers
+    _buffers             classes whose instances are buffers
     _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
     _tracker             MessageTracker
     _frame               Frame

@@ -31,6 +31,7 @@ from gevent.hub import Waiter
 from gevent.socket import wait_read
 
 from . import errors
+from ._arguments import integer
 from ._native import ffi, lib
 from ._original import original
 from ._pins import let_go
@@ -116,6 +117,19 @@ class Helper:
     def current() -> Helper | None:
         """The helper of the current greenlet; None if it has none yet."""
         return getcurrent().__dict__.get(_OWN)
+
+    @staticmethod
+    def limit(threads: int) -> int:
+        """Set how many companions of this process may live before a new one has to do without a thread.
+
+        It gets its thread when it has a call of its own to make, or to go on watch; where many greenlets
+        wait on sockets few ever have. 256 unless set; 0: each thread is started when it has work. Those
+        that live stay. Any thread may call this. Returns the limit that was; raises ValueError if
+        ``threads`` is negative.
+        """
+        if integer("threads", threads) < 0:
+            raise ValueError(f"Helper.limit: threads must not be negative, got {threads!r}")
+        return int(lib.gzh_companion_limit(threads))
 
     def start(self) -> None:
         """Give the greenlet its companion now.

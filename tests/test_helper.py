@@ -7,7 +7,7 @@ import weakref
 import gevent
 import pytest
 from crowd import in_threads
-from life import MAY_STAY
+from life import MAY_STAY, waits
 from support import run, wait_until
 
 import gzmqhelper as zmq
@@ -58,6 +58,32 @@ def test_a_start_that_ctrl_c_breaks_off_leaves_no_companion_behind(monkeypatch):
     assert wait_until(lambda: living_and_parked()[0] <= before + MAY_STAY)
 
 
+def test_beyond_the_limit_a_greenlet_waits_without_a_thread(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    before = zmq.Helper.limit(0)
+    readers = []
+
+    def a_hundred_more_wait():
+        readers.extend(gevent.spawn(pull.recv, timeout=10) for _ in range(100))
+        assert wait_until(lambda: all(waits(reader) for reader in readers))
+        return living_and_parked()[0]
+
+    try:
+        living, _ = living_and_parked()
+        assert a_hundred_more_wait() <= living + 1  # the one on watch, if it is new
+        assert zmq.Helper.limit(before) == 0
+        assert a_hundred_more_wait() >= living + 100
+    finally:
+        zmq.Helper.limit(before)
+    push.send_many([b"%d" % number for number in range(200)])
+    assert sorted(int(reader.get(timeout=10)) for reader in readers) == list(range(200))
+
+
+def test_a_limit_is_no_negative_number():
+    with pytest.raises(ValueError, match="must not be negative, got -1"):
+        zmq.Helper.limit(-1)
+
+
 def test_each_thread_has_its_own():
     def work():
         with zmq.helper() as helper:
@@ -104,6 +130,8 @@ def test_the_companion_of_a_greenlet_that_ends_is_parked_without_a_word():
         zmq.helper().start()
         return living_and_parked()[1]
 
+    # Those that were many a moment ago, in another test, have ended first.
+    assert wait_until(lambda: living_and_parked()[1] < MAY_STAY)
     before = in_greenlet(work)
     gc.collect()
     assert wait_until(lambda: living_and_parked()[1] == before + 1)
