@@ -12,11 +12,12 @@ LATE = 0.01  # a beat that is later than this is remembered
 
 
 def run_delay(number):
-    """How many seconds that OS thread of this process was ready to run and had no CPU (Linux; else 0)."""
-    if sys.platform != "linux":
+    """How many seconds that OS thread of this process was ready to run and had no CPU; 0 where none tells."""
+    try:
+        with open(f"/proc/self/task/{number}/schedstat", "rb", buffering=0) as file:
+            return int(file.read(100).split()[1]) / 1e9
+    except FileNotFoundError:
         return 0.0
-    with open(f"/proc/self/task/{number}/schedstat", "rb", buffering=0) as file:
-        return int(file.read(100).split()[1]) / 1e9
 
 
 def beat(cpu):
