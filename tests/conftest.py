@@ -4,8 +4,13 @@ With GZMQ_TEST_PATCHED=1 the whole suite runs in a monkey-patched process.
 """
 
 import os
+import signal
 
 import heartbeat
+
+# A shell that starts this in the background has it ignored, and the tests' own scripts would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.environ.get("GZMQ_TEST_PATCHED") == "1":
     import gevent.monkey
