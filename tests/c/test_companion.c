@@ -129,7 +129,7 @@ static void those_that_are_needed_again_and_again_stay_in_the_park(void)
     int newest = newest_of(many, 20);
     for (int round = 0; round < 40; round++) {
         close_companions(many, 20);
-        gzh_sleep(10000000);
+        pause_us(10000);
         open_companions(many, 20);
         CHECK_IS(living_companions(), 20);
     }

@@ -266,6 +266,80 @@ static void *polls_for_both(void *argument)
     return NULL;
 }
 
+static int ask_anew(gzh_socket *s)
+{
+    until_nobody_is_inside(s);
+    return gzh_send(s, "question", 8, 0);
+}
+
+/* Its answer came while it slept. */
+static void is_answered(scene *s, greenlet *g)
+{
+    CHECK_IS(ask_recv(g, s->socket), GZH_WAIT);
+    fake_deliver(s->zmq, "answer");
+    CHECK_IS(wait_on(g, GZH_WAIT), 6);
+}
+
+static void one_that_comes_from_a_sleep_may_send_though_its_slice_is_over(void)
+{
+    scene s = begin_scene(ZMQ_REQ);
+    greenlet g;
+    born(&g);
+    gzh_slice(0);
+    pause_us(1);
+    CHECK_IS(ask_anew(s.socket), GZH_YIELD); /* it has not slept yet */
+    gzh_slice(3600ull * 1000000000);
+    CHECK_IS(ask_anew(s.socket), 0);
+    is_answered(&s, &g);
+    int rc = GZH_YIELD;
+    for (int i = 0; i < 100 && rc == GZH_YIELD; i++) { /* once would do, if nothing ever stopped this thread */
+        gzh_slice(0);
+        pause_us(1);
+        rc = ask_anew(s.socket);
+    }
+    CHECK_IS(rc, 0);
+    is_answered(&s, &g);
+    gzh_slice(0);
+    pause_us(11000); /* nor for ever: the hub should have turned long ago */
+    CHECK_IS(ask_anew(s.socket), GZH_YIELD);
+    gzh_slice(3600ull * 1000000000);
+    dies(&g);
+    end_scene(&s);
+}
+
+static void one_whose_answer_was_there_yields_when_its_slice_is_over(void)
+{
+    scene s = begin_scene(ZMQ_REQ);
+    greenlet g;
+    born(&g);
+    CHECK_IS(ask_anew(s.socket), 0);
+    fake_deliver(s.zmq, "answer");
+    until_nobody_is_inside(s.socket);
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), GZH_WAIT); /* so soon nobody looks */
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), 6);
+    gzh_slice(0);
+    pause_us(1);
+    CHECK_IS(ask_anew(s.socket), GZH_YIELD);
+    gzh_slice(3600ull * 1000000000);
+    dies(&g);
+    end_scene(&s);
+}
+
+static void an_answer_that_a_poll_has_told_of_is_there_at_once(void)
+{
+    scene s = begin_scene(ZMQ_REQ);
+    greenlet g;
+    born(&g);
+    CHECK_IS(ask_anew(s.socket), 0);
+    CHECK_IS(poll_now(s.socket, ZMQ_POLLIN), 0);
+    fake_deliver(s.zmq, "answer");
+    CHECK_IS(poll_now(s.socket, ZMQ_POLLIN), ZMQ_POLLIN);
+    until_nobody_is_inside(s.socket);
+    CHECK_IS(try_recv(s.socket, NULL, g.slot, 0), 6);
+    dies(&g);
+    end_scene(&s);
+}
+
 static void requests_and_replies_take_turns_for_thousands_of_rounds(void)
 {
     scene s = begin_scene(ZMQ_REQ);
@@ -313,6 +387,9 @@ int main(void)
     RUN(a_relaxed_request_drops_the_reply_that_nobody_took);
     RUN(a_rep_answers_one_request_after_the_other);
     RUN(a_request_refused_midway_counts_as_sent);
+    RUN(one_that_comes_from_a_sleep_may_send_though_its_slice_is_over);
+    RUN(one_whose_answer_was_there_yields_when_its_slice_is_over);
+    RUN(an_answer_that_a_poll_has_told_of_is_there_at_once);
     RUN(requests_and_replies_take_turns_for_thousands_of_rounds);
     return 0;
 }
