@@ -21,8 +21,9 @@
 #define A_FEW 2
 #define A_LOT 10000
 
-/* How long after its slice a REQ or REP may still send, in nanoseconds. */
-#define A_WHILE 10000000
+/* How long after the slice one of several receivers may still take its few, in nanoseconds: else, of many,
+ * those whose turn is at a slice's end would get one each, round after round.  They wait again after it. */
+#define A_MOMENT 4000000
 
 static int a_few(const gzh_socket *s)
 {
@@ -52,9 +53,9 @@ bool gzh_slice_is_over(void)
     return slice_clock() > slice_end;
 }
 
-bool gzh_slice_is_long_over(void)
+bool gzh_slice_is_over_since(uint64_t nanoseconds)
 {
-    return slice_clock() > slice_end + A_WHILE;
+    return slice_clock() > slice_end + nanoseconds;
 }
 
 /* ---- requests ---- */
@@ -240,7 +241,9 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     gzh_request *r = NULL;
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
     /* Of those that take turns, the sends look at the slice. */
-    int rc = gzh_enter(s, companion, nonblock || is_lock_step(s));
+    bool may_pass = is_lock_step(s) || (atomic_load_explicit(&s->crowded, memory_order_relaxed) &&
+                                        !gzh_slice_is_over_since(A_MOMENT));
+    int rc = gzh_enter(s, companion, nonblock || may_pass);
     if (rc)
         return rc;
     slot->several = 0;
@@ -270,6 +273,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     bool ahead = s->receivers.head || s->granted > 0;
     if (!ahead)
         s->taken = 0;
+    atomic_store_explicit(&s->crowded, ahead, memory_order_relaxed);
     if (s->receivers.head || (ahead && !nonblock && s->taken++ >= a_few(s))) {
         rc = gzh_not_yet(s, r, nonblock);
     } else {

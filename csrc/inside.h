@@ -14,7 +14,8 @@
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant
  *   timeout, relaxed, monitored  written by an owner, read by anyone: atomic
- *   asked, just_sent, awaited    any thread, as a hint: atomic */
+ *   asked, just_sent, awaited,
+ *   crowded                      any thread, as a hint: atomic */
 #ifndef GZH_INSIDE_H
 #define GZH_INSIDE_H
 
@@ -45,6 +46,7 @@ struct gzh_socket {
     atomic_bool asked; /* something was sent since a message was last taken: an answer may be near */
     atomic_bool just_sent; /* a REQ; nobody has tried to receive since, nor was told of an answer */
     atomic_bool awaited; /* the message that was taken last: its greenlet slept until it came */
+    atomic_bool crowded; /* whoever received last was not the only one that wanted to */
     atomic_bool monitored; /* was, at least: then zmq_socket_monitor may block */
 
     uint64_t key;
@@ -105,8 +107,8 @@ int gzh_not_yet(gzh_socket *s, gzh_request *r, bool nonblock);
 int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
 /* What every call begins with, without the mutex: 0, or the code to return. */
 int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock);
-/* This OS thread's hub should have turned long ago. */
-bool gzh_slice_is_long_over(void);
+/* This OS thread's hub should have turned so long ago. */
+bool gzh_slice_is_over_since(uint64_t nanoseconds);
 bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 
 void gzh_append(queue *q, gzh_request *r);

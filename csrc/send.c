@@ -71,13 +71,16 @@ static int send_any(gzh_socket *s, gzh_request *r, const outgoing *out, bool non
     return rc;
 }
 
+/* In nanoseconds. */
+#define A_WHILE 10000000
+
 /* To be called instead of gzh_enter's question about the slice, which of REQ and REP the sends are asked.
  * One that comes from a sleep, answers or asks anew, and sleeps again has hardly used any of it: where a
  * thousand do that in one turn of the hub, to let each yield in between costs half as much again. */
 static bool may_pass(const gzh_socket *s)
 {
     return is_lock_step(s) && atomic_load_explicit(&s->awaited, memory_order_relaxed) &&
-           !atomic_load_explicit(&s->asked, memory_order_relaxed) && !gzh_slice_is_long_over();
+           !atomic_load_explicit(&s->asked, memory_order_relaxed) && !gzh_slice_is_over_since(A_WHILE);
 }
 
 static int send_at_once(gzh_socket *s, const outgoing *out, int flags)

@@ -410,9 +410,12 @@ def test_an_answer_that_a_poll_has_told_of_is_received_at_once(sockets):
 
 def test_on_the_hub_a_tracker_is_waited_for_only_if_it_is_done(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
-    tracker = push.send(bytes(100_000), copy=False, track=True)
+    nowhere = sockets(zmq.PUSH, linger=0)
+    nowhere.connect("tcp://127.0.0.1:1")
+    tracker = nowhere.send(bytes(100_000), copy=False, track=True)
     with pytest.raises(BlockingSwitchOutError):
         on_the_hub(tracker.wait)
+    tracker = push.send(bytes(100_000), copy=False, track=True)
     pull.recv()
     assert wait_until(lambda: tracker.done)
     on_the_hub(tracker.wait)

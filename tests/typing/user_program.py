@@ -308,6 +308,7 @@ def helpers() -> None:
         assert_type(helper, zmq.Helper)
     assert_type(zmq.Helper.current(), zmq.Helper | None)
     assert_type(helper.number, int | None)
+    assert_type(zmq.Helper.limit(256), int)
     helper.start()
     helper.close()
 
