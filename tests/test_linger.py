@@ -29,17 +29,17 @@ def pair(sockets, monkeypatch):
 
 def test_news_for_the_socket_are_seen_awake(pair):
     one, peer = pair
-    peer.send(b"quick")
+    peer.send(b"quick", zmq.NOBLOCK)
     assert _helper.linger(one._ptr)
     assert one.recv(zmq.NOBLOCK) == b"quick"
 
 
 def test_it_is_not_tried_where_no_answer_is_expected(pair):
     one, peer = pair
-    peer.send(b"answer")
+    peer.send(b"answer", zmq.NOBLOCK)
     assert _helper.linger(one._ptr)
     assert one.recv(zmq.NOBLOCK) == b"answer"
-    peer.send(b"more")
+    peer.send(b"more", zmq.NOBLOCK)
     assert not _helper.linger(one._ptr)
     assert _helper.turns_here().in_vain == 0
 
@@ -64,7 +64,7 @@ def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
     one, peer = pair
     other = gevent.spawn(sockets(zmq.PULL).recv)
     gevent.sleep(0.01)
-    peer.send(b"quick")
+    peer.send(b"quick", zmq.NOBLOCK)
     assert not _helper.linger(one._ptr)
     other.kill()
     gevent.sleep(0.01)
@@ -74,7 +74,7 @@ def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
 
 def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
     one, peer = pair
-    peer.send(b"quick")
+    peer.send(b"quick", zmq.NOBLOCK)
     other = gevent.spawn(int)
     assert not _helper.linger(one._ptr)
     other.join()
@@ -87,7 +87,7 @@ def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair):
     other = gevent.spawn(wait_read, read)
     gevent.sleep(0.01)
     os.write(write, b"x")
-    peer.send(b"quick")
+    peer.send(b"quick", zmq.NOBLOCK)
     assert not _helper.linger(one._ptr)
     other.join()
     os.read(read, 1)
@@ -100,7 +100,7 @@ def test_the_hub_turns_after_so_many_answers(pair):
     lingered = []
     for _ in range(_helper._ANSWERS + 1):
         one.send(b"asked", zmq.NOBLOCK)
-        peer.send(b"quick")
+        peer.send(b"quick", zmq.NOBLOCK)
         lingered.append(_helper.linger(one._ptr))
         one.recv(zmq.NOBLOCK)
         with pytest.raises(zmq.Again):
