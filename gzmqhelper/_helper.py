@@ -480,10 +480,15 @@ def turns_here() -> _Turns:
     return turns
 
 
+_parents: Final[list[_Turns]] = []
+
+
 def _in_child() -> None:
     """The copies of greenlets that waited wait for ever: they keep the count that they are in."""
     if not hasattr(_thread, "turns"):
         return
+    # Kept: to free its watchers now, before gevent's loop is told of the fork, is a crash on libuv.
+    _parents.append(_thread.turns)
     del _thread.turns
     for helper in helpers():
         if helper._thread == _thread_number():
