@@ -23,7 +23,7 @@
 
 /* How long after the slice one of several receivers may still take its few, in nanoseconds: else, of many,
  * those whose turn is at a slice's end would get one each, round after round.  They wait again after it. */
-#define A_MOMENT 4000000
+#define CROWD_GRACE 4000000
 
 static int a_few(const gzh_socket *s)
 {
@@ -51,11 +51,6 @@ void gzh_slice(uint64_t nanoseconds)
 bool gzh_slice_is_over(void)
 {
     return slice_clock() > slice_end;
-}
-
-bool gzh_slice_is_over_since(uint64_t nanoseconds)
-{
-    return slice_clock() > slice_end + nanoseconds;
 }
 
 /* ---- requests ---- */
@@ -169,11 +164,11 @@ int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock)
 
 /* ---- what Python calls ---- */
 
-int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock)
+int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock, uint64_t grace)
 {
     if (s->generation != gzh_generation)
         return GZH_FORKED;
-    if (!companion && !nonblock && gzh_slice_is_over())
+    if (!companion && !nonblock && slice_clock() > slice_end + grace)
         return GZH_YIELD;
     return 0;
 }
@@ -241,9 +236,8 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     gzh_request *r = NULL;
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 0);
     /* Of those that take turns, the sends look at the slice. */
-    bool may_pass = is_lock_step(s) || (atomic_load_explicit(&s->crowded, memory_order_relaxed) &&
-                                        !gzh_slice_is_over_since(A_MOMENT));
-    int rc = gzh_enter(s, companion, nonblock || may_pass);
+    bool crowded = atomic_load_explicit(&s->crowded, memory_order_relaxed);
+    int rc = gzh_enter(s, companion, nonblock || is_lock_step(s), crowded ? CROWD_GRACE : 0);
     if (rc)
         return rc;
     slot->several = 0;
@@ -330,7 +324,7 @@ int gzh_poll(gzh_socket *s, gzh_companion *companion, int mask, int flags)
 {
     bool nonblock = !companion && flags & ZMQ_DONTWAIT;
     gzh_request *r = NULL;
-    int rc = gzh_enter(s, companion, nonblock);
+    int rc = gzh_enter(s, companion, nonblock, 0);
     if (rc)
         return rc;
     if (companion) {
@@ -421,7 +415,7 @@ static void run_call(gzh_request *r)
 int gzh_call(gzh_socket *s, gzh_companion *companion, int operation, int option, void *data,
              size_t *size)
 {
-    int rc = gzh_enter(s, companion, true);
+    int rc = gzh_enter(s, companion, true, 0);
     if (rc)
         return rc;
     if (!companion) {

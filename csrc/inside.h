@@ -105,10 +105,9 @@ int gzh_enqueue(gzh_socket *s, gzh_request *r);
 int gzh_not_yet(gzh_socket *s, gzh_request *r, bool nonblock);
 /* The same where another is owner, who is to see it then. */
 int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
-/* What every call begins with, without the mutex: 0, or the code to return. */
-int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock);
-/* This OS thread's hub should have turned so long ago. */
-bool gzh_slice_is_over_since(uint64_t nanoseconds);
+/* What every call begins with, without the mutex: 0, or the code to return.  grace: for how many
+ * nanoseconds after the end of the slice it need not yield yet. */
+int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock, uint64_t grace);
 bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 
 void gzh_append(queue *q, gzh_request *r);

@@ -71,22 +71,22 @@ static int send_any(gzh_socket *s, gzh_request *r, const outgoing *out, bool non
     return rc;
 }
 
-/* In nanoseconds. */
-#define A_WHILE 10000000
+#define ANSWER_GRACE 10000000
 
-/* To be called instead of gzh_enter's question about the slice, which of REQ and REP the sends are asked.
- * One that comes from a sleep, answers or asks anew, and sleeps again has hardly used any of it: where a
- * thousand do that in one turn of the hub, to let each yield in between costs half as much again. */
-static bool may_pass(const gzh_socket *s)
+/* Of REQ and REP, which are asked about the slice when they send: one that comes from a sleep, answers or
+ * asks anew, and sleeps again has hardly used any of it.  Where a thousand do that in one turn of the hub,
+ * to let each yield in between costs half as much again. */
+static uint64_t grace(const gzh_socket *s)
 {
-    return is_lock_step(s) && atomic_load_explicit(&s->awaited, memory_order_relaxed) &&
-           !atomic_load_explicit(&s->asked, memory_order_relaxed) && !gzh_slice_is_over_since(A_WHILE);
+    bool sleeps_between = is_lock_step(s) && atomic_load_explicit(&s->awaited, memory_order_relaxed) &&
+                          !atomic_load_explicit(&s->asked, memory_order_relaxed);
+    return sleeps_between ? ANSWER_GRACE : 0;
 }
 
 static int send_at_once(gzh_socket *s, const outgoing *out, int flags)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1);
-    int rc = gzh_enter(s, NULL, nonblock || may_pass(s));
+    int rc = gzh_enter(s, NULL, nonblock, grace(s));
     return rc ? rc : send_any(s, NULL, out, nonblock);
 }
 
@@ -114,7 +114,7 @@ int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const in
     bool nonblock = gzh_may_not_wait(s, flags, 1), ahead;
     outgoing out = {.data = data, .sizes = sizes, .parts = 1};
     *sent = 0;
-    int rc = gzh_enter(s, NULL, nonblock);
+    int rc = gzh_enter(s, NULL, nonblock, 0);
     if (rc)
         return rc;
     rc = gzh_claim(s);
@@ -145,7 +145,7 @@ int gzh_send_message(gzh_socket *s, gzh_companion *companion, gzh_message *m, in
 {
     bool nonblock = !companion && gzh_may_not_wait(s, flags, 1);
     gzh_request *r = NULL;
-    int rc = gzh_enter(s, companion, nonblock || may_pass(s));
+    int rc = gzh_enter(s, companion, nonblock, grace(s));
     if (rc)
         return rc;
     if (!companion) {

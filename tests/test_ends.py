@@ -23,10 +23,7 @@ def warm_up():
     sockets.close()
 
 
-def test_ten_thousand_short_greenlets_leave_no_thread_and_no_descriptor(sockets, ticker):
-    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
-    warm_up()
-    baseline = Baseline()
+def ten_thousand_short_greenlets_receive(pull, push):
     for _ in range(100):
         readers = [gevent.spawn(pull.recv) for _ in range(100)]
         gevent.sleep(0)
@@ -34,16 +31,23 @@ def test_ten_thousand_short_greenlets_leave_no_thread_and_no_descriptor(sockets,
             push.send(b"x")
         gevent.joinall(readers, raise_error=True, timeout=10)
         assert all(reader.value == b"x" for reader in readers)
-    del readers
+
+
+def test_ten_thousand_short_greenlets_leave_no_thread_and_no_descriptor(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    warm_up()
+    baseline = Baseline()
+    ten_thousand_short_greenlets_receive(pull, push)
     baseline.check()
 
 
 def test_short_greenlets_leave_nothing_either_where_threads_have_come_and_gone():
-    """They get the ids of greenlets that gevent's local never forgets, as the hub of those ended too soon."""
+    """They get the ids of greenlets whose hub ended before them: nothing may be kept by such an id."""
     run("""
         import gevent, gzmqhelper as zmq
         from life import Baseline, OsThread, waiting
         from support import Sockets
+        from test_ends import ten_thousand_short_greenlets_receive
 
         sockets = Sockets()
         pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
@@ -58,13 +62,7 @@ def test_short_greenlets_leave_nothing_either_where_threads_have_come_and_gone()
             push.send(b"x")  # what stays for good is there before anything is counted
         gevent.sleep(0.1)
         baseline = Baseline()
-        for _ in range(100):
-            readers = [gevent.spawn(pull.recv) for _ in range(100)]
-            gevent.sleep(0)
-            for _ in readers:
-                push.send(b"x")
-            gevent.joinall(readers, raise_error=True, timeout=10)
-        del readers
+        ten_thousand_short_greenlets_receive(pull, push)
         baseline.check()
         sockets.close()
     """)
