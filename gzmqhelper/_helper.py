@@ -99,9 +99,11 @@ class Helper:
     """
 
     _companion: Any = None  # also where Ctrl-C has cut __init__ short
+    _descriptor: int = -1  # the companion's, to wait on, where it was asked for already
 
     def __init__(self) -> None:
         self._greenlet = ref(getcurrent())
+        self._may_wait = not on_hub()
         self._turns = turns_here()  # it never changes its thread
         self._thread = _thread_number()
         self._busy = False
@@ -146,6 +148,7 @@ class Helper:
         """
         if self._busy:
             return
+        self._descriptor = -1
         companion, self._companion = self._companion, None
         if companion is not None:
             lib.gzh_companion_close(companion)
@@ -185,8 +188,7 @@ class Helper:
             return open_companion()
         self._busy = True
         try:
-            if self._companion is None:
-                self._companion = open_companion()
+            self.start()
         except BaseException:
             self._busy = False
             raise
@@ -277,19 +279,23 @@ def wait(
     others: what else is waited for; each of them is a wake-up.
     The result is end's or begin's: -EAGAIN when the time has passed.
     """
-    if on_hub():
+    helper = current()
+    if not helper._may_wait:
         raise BlockingSwitchOutError(
             "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
             "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
         )
-    helper = current()
     companion = None
     usable = True
     within_a_wait = helper._busy  # a signal handler's
     turns = helper._turns
     turns.waiting += 1
     try:
-        companion = helper._take()
+        if within_a_wait or helper._companion is None:
+            companion = helper._take()
+        else:  # what _take would do; here, and below, a call is spared where nearly every wait comes through
+            helper._busy = True
+            companion = helper._companion
         rc = begin(ask, companion)
         while rc == BUSY:
             # It is on watch, or inside a call that was abandoned; it stays there, we get another.
@@ -299,41 +305,47 @@ def wait(
             rc = begin(ask, companion)
         if rc != WAIT:
             return rc
-        deadline = None if timeout is None else time.monotonic() + timeout
-        descriptor = _descriptor_of(companion)
+        if companion is not helper._companion:
+            descriptor = _descriptor_of(companion)
+        elif (descriptor := helper._descriptor) == -1:
+            descriptor = helper._descriptor = _descriptor_of(companion)
         wait_for: Callable[..., Any] = wait_read if others is None else others
-        try:
-            if deadline is None:
-                while rc == WAIT:
-                    wait_for(descriptor)
-                    rc = end(ask, companion, False)
-                return rc
-            expired = _Expired()
-            try:
-                while rc == WAIT:
-                    # libuv counts in milliseconds, and gevent warns of less.
-                    wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
-                    rc = end(ask, companion, False)
-            except _Expired as e:
-                if e is not expired:
-                    raise
-                rc = end(ask, companion, True)
-            finally:
-                # It knows this frame, and so all below it, and the hub still knows it: a socket that
-                # is dropped now would not go yet.
-                expired.__traceback__ = None
+        if timeout is None:
+            while rc == WAIT:
+                wait_for(descriptor)
+                rc = end(ask, companion, False)
             return rc
-        except BaseException as e:
+        deadline = time.monotonic() + timeout
+        expired = _Expired()
+        try:
+            while rc == WAIT:
+                # libuv counts in milliseconds, and gevent warns of less.
+                wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
+                rc = end(ask, companion, False)
+        except _Expired as e:
+            if e is not expired:
+                raise
+            rc = end(ask, companion, True)
+        finally:
+            # It knows this frame, and so all below it, and the hub still knows it: a socket that
+            # is dropped now would not go yet.
+            expired.__traceback__ = None
+        return rc
+    except BaseException as e:
+        if companion is not None:
             usable = lib.gzh_companion_cancel(companion) == 0
             if usable and lib.gzh_companion_has_sent(companion):
                 helper.sent_despite = id(e)
-            raise
+        raise
     finally:
         turns.waiting -= 1
-        if companion is not None:
+        if companion is None:
+            if not within_a_wait:
+                helper._busy = False  # Ctrl-C came just when it was taken
+        elif usable and companion is helper._companion:
+            helper._busy = False
+        else:
             helper._give_back(companion, usable)
-        elif not within_a_wait:
-            helper._busy = False  # Ctrl-C came just when it was taken
 
 
 class Descriptors:
