@@ -241,6 +241,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (rc)
         return rc;
     slot->several = 0;
+    slot->timeout = gzh_socket_timeout(s, 0); /* spares who has to wait a call */
     if (atomic_load_explicit(&s->just_sent, memory_order_relaxed)) {
         atomic_store_explicit(&s->just_sent, false, memory_order_relaxed);
         if (!nonblock && !companion)
@@ -290,20 +291,19 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
                 s->lent = true;
             unlock(s);
             GZH_PAUSE("batch: begun");
-            rc = gzh_take_several(s, &m, slot, most, &odd, &dry);
+            rc = gzh_take_several(s, &m, slot, most, !many, &odd, &dry);
             delivered = true;
             lock(s);
             /* Never true here: who has lost its patience meanwhile is no longer kept away, and
              * gzh_socket_shared is to know. */
             if (!many && rc != GZH_SEVERAL)
                 s->lent = false;
+            s->batch = slot->several;
             if (odd) {
                 gzh_append_ready(s, odd);
                 gzh_grant_ready(s); /* somebody may have queued meanwhile, and no signal tells of this one */
             }
         }
-        if (dry || odd)
-            s->batch = 0;
     }
     gzh_release(s, dry);
     unlock(s);

@@ -68,7 +68,8 @@ static char *write_size(char *to, size_t size)
     return to;
 }
 
-int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry)
+int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bool marks,
+                     gzh_message **odd, bool *dry)
 {
     char *to = slot->data, *format = slot->format;
     const char *end = slot->data + GZH_SLOT_BYTES, *format_end = slot->format + GZH_FORMAT_BYTES;
@@ -81,24 +82,29 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gz
             memcpy(to, zmq_msg_data(&m->part[i]), size);
             if (count == 0)
                 slot->size[i] = (int)size;
-            slot->parts++;
             format = write_size(format, size);
             to += size;
         }
-        gzh_message_clear(m);
+        slot->parts += m->count;
         if (++count == most)
             break;
-        int error = gzh_wire_get(&s->wire, m);
+        int error = gzh_wire_get_next(&s->wire, m);
         if (error) { /* another than EAGAIN will be the next call's too */
             *dry = error == EAGAIN;
             break;
         }
-        if (m->count != slot->each || gzh_message_total(m) > (size_t)(end - to) ||
-            m->count * GZH_FORMAT_SIZE + 1 > format_end - format) {
+        bool mark = marks && slot->each == 1 && count % GZH_MARK_EVERY == 0;
+        if (m->count != slot->each || gzh_message_total(m) + mark > (size_t)(end - to) ||
+            m->count * GZH_FORMAT_SIZE + 2 > format_end - format) {
             *odd = gzh_message_must_keep(m);
             break;
         }
+        if (mark) {
+            *to++ = 0;
+            *format++ = '?';
+        }
     }
+    gzh_message_clear(m);
     *format = 0;
     slot->several = count > 1 ? count : 0;
     return count > 1 ? GZH_SEVERAL : slot->each > 1 ? GZH_PARTS : slot->size[0];
@@ -165,9 +171,18 @@ int gzh_socket_shared(gzh_socket *s)
         gzh_serve_pollers(s, ZMQ_POLLIN);
     }
     s->lent = false;
-    int rc = s->closing ? -ENOTSOCK : 0;
+    int rc = s->closing ? -ENOTSOCK : s->keeps;
     unlock(s);
     return rc;
+}
+
+void gzh_socket_one_by_one(gzh_socket *s)
+{
+    if (s->generation != gzh_generation)
+        return;
+    lock(s);
+    s->keeps = true;
+    unlock(s);
 }
 
 bool gzh_socket_lent(gzh_socket *s)

@@ -57,7 +57,7 @@ struct gzh_socket {
     int linger;
     /* How many messages one call may take next; 1 where there is no flood, 0 where never more. */
     int batch, most;
-    bool keeps; /* somebody has asked for GZH_KEEP: no more batches */
+    bool keeps; /* no more batches: somebody has asked for GZH_KEEP, or for one by one */
     uint64_t batch_began;
     pthread_t reader;      /* the first thread that received */
     bool has_reader, two_readers; /* two: no more batches */
@@ -137,9 +137,11 @@ bool gzh_serve_receivers(gzh_socket *s);
  * held); and by what has been going on: the next. */
 void gzh_heed_batch(gzh_socket *s);
 int gzh_next_batch(gzh_socket *s, int flags);
-/* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  *odd: one
- * that is not like it; *dry: there was no other.  Returns as gzh_recv does. */
-int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry);
+/* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all, with marks between
+ * them or without.  m is empty afterwards.  *odd: one that is not like it; *dry: there was no other.  Returns
+ * as gzh_recv does. */
+int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bool marks,
+                     gzh_message **odd, bool *dry);
 /* gzh_claim, for a receive or a poll.  GZH_LOOK: to what another thread may have shared.  (Never for a
  * poll of POLLOUT alone, which is told nothing about messages.) */
 int gzh_claim_to_receive(gzh_socket *s);

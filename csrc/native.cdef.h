@@ -8,6 +8,7 @@ typedef struct gzh_message gzh_message;
 typedef struct {
     int parts;
     int each;
+    int timeout;
     int several;
     int size[64];
     char format[4096];
@@ -23,7 +24,7 @@ typedef struct {
 } gzh_poll_item;
 
 static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
-static const int GZH_SEVERAL, GZH_LOOK;
+static const int GZH_SEVERAL, GZH_LOOK, GZH_MARK_EVERY;
 static const int GZH_KEEP, GZH_SLOT_BYTES;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
@@ -92,6 +93,7 @@ int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);
 int gzh_socket_shared(gzh_socket *socket);
+void gzh_socket_one_by_one(gzh_socket *socket);
 bool gzh_socket_lent(gzh_socket *socket);
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);

@@ -19,14 +19,18 @@
 #define GZH_SLOT_PARTS 64
 
 /* How many messages gzh_recv may take.  The format has "65536s" at most for each part. */
-#define GZH_BATCH 64
+#define GZH_BATCH 256
 #define GZH_FORMAT_BYTES 4096
 #define GZH_FORMAT_SIZE 6
+/* Behind so many messages of one part each, gzh_recv puts a mark between them: a byte in the data, "?" in the
+ * format, which makes False of it.  There a receiver is to look whether its slice of time is over. */
+#define GZH_MARK_EVERY 8
 
 /* Where a received message is put: in `data` where it fits, else in `whole`.  One per call. */
 typedef struct {
     int parts; /* in all */
     int each;  /* GZH_SEVERAL: how many of them make a message */
+    int timeout; /* RCVTIMEO, in milliseconds, as it was when this was asked; -1 is for ever */
     int several; /* GZH_SEVERAL: how many messages; else 0, for one whom Ctrl-C kept from hearing it.  Who
                     has put them where they are received from sets it to 0 */
     int size[GZH_SLOT_PARTS]; /* but for GZH_SEVERAL */
@@ -60,6 +64,9 @@ int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 #define GZH_ONE 0x2000  /* never GZH_SEVERAL */
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_socket_shared(gzh_socket *socket);
+/* From now on there are no batches, as after GZH_KEEP; of one that is lent at this moment gzh_socket_shared
+ * answers 1: it is to be put back. */
+void gzh_socket_one_by_one(gzh_socket *socket);
 /* For tests: is something lent that was not shared yet, and is somebody still patient? */
 bool gzh_socket_lent(gzh_socket *socket);
 /* What was shared last comes first again, received by nobody; the message's shell stays the caller's. */

@@ -87,18 +87,10 @@ static int receive_part(gzh_wire *w, zmq_msg_t *part)
     return rc;
 }
 
-int gzh_wire_get(gzh_wire *w, gzh_message *m)
+/* Into `part`, which is m's last and initialised, and further ones as far as there are more. */
+static int receive_parts(gzh_wire *w, gzh_message *m, zmq_msg_t *part)
 {
-    zmq_msg_t *part;
-    if (w->begun.count > 0)
-        gzh_message_move(m, &w->begun);
-    do {
-        part = gzh_message_place(m);
-        if (!part) {
-            gzh_message_move(&w->begun, m);
-            return ENOMEM;
-        }
-        zmq_msg_init(part);
+    for (;;) {
         int rc = receive_part(w, part);
         if (rc == -1 && errno == EAGAIN) {
             if (drain(w)) /* which may have eaten the news of what came since */
@@ -111,8 +103,36 @@ int gzh_wire_get(gzh_wire *w, gzh_message *m)
             gzh_message_clear(m);
             return error;
         }
-    } while (zmq_msg_more(part));
-    return 0;
+        if (!zmq_msg_more(part))
+            return 0;
+        part = gzh_message_place(m);
+        if (!part) {
+            gzh_message_move(&w->begun, m);
+            return ENOMEM;
+        }
+        zmq_msg_init(part);
+    }
+}
+
+int gzh_wire_get(gzh_wire *w, gzh_message *m)
+{
+    if (w->begun.count > 0)
+        gzh_message_move(m, &w->begun);
+    zmq_msg_t *part = gzh_message_place(m);
+    if (!part) {
+        gzh_message_move(&w->begun, m);
+        return ENOMEM;
+    }
+    zmq_msg_init(part);
+    return receive_parts(w, m, part);
+}
+
+int gzh_wire_get_next(gzh_wire *w, gzh_message *m)
+{
+    if (m->count == 1 && w->begun.count == 0)
+        return receive_parts(w, m, &m->part[0]); /* libzmq lets go of what was in it */
+    gzh_message_clear(m);
+    return gzh_wire_get(w, m);
 }
 
 static int send_part(gzh_wire *w, zmq_msg_t *part, bool more)

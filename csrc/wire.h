@@ -22,6 +22,8 @@ void gzh_wire_close(gzh_wire *wire);
 /* zmq_msg_recv: a whole message into an empty one.  0 or an errno; EAGAIN has drained libzmq's
  * commands.  ENOMEM: nothing is lost, the next call goes on with the same message. */
 int gzh_wire_get(gzh_wire *wire, gzh_message *message);
+/* The same in place of what is in the message, which goes. */
+int gzh_wire_get_next(gzh_wire *wire, gzh_message *message);
 /* zmq_msg_send: all of it, and it is empty afterwards: 0; or nothing, and it is whole: an errno. */
 int gzh_wire_put(gzh_wire *wire, gzh_message *message);
 /* ZMQ_EVENTS: makes libzmq look at all its news.  The events, or -errno. */

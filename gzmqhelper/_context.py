@@ -229,7 +229,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
             self.__dict__["_left"] = True
             return
         for socket in list(self._sockets):
-            socket._ready.clear()  # or they would be received before anybody hears of the end
+            socket._forget()  # or they would be received before anybody hears of the end
         if lib.gzh_context_term(self._ptr, ffi.NULL) == 0:
             return
         check(

@@ -48,25 +48,21 @@ class Many(Messages):
             raise ValueError(f"recv_many: max must be at least 1, got {max!r}")
         parts = self._take_unread()
         messages: list[Any] = [message_of_parts(parts)] if parts else []
-        ready = self._ready
         try:
-            if ready and not messages:
-                parts = self._take_ready(self._flags(flags, True, timeout))
-                messages = [message_of_parts(parts)] if parts else []
-            elif not messages:
+            if not messages and (parts := self._take_ready(self._flags(flags, True, timeout))):
+                messages.append(message_of_parts(parts))
+            if not messages:
                 self._take_at_once(messages, max, self._flags(flags, True, timeout))
-            if not ready and not messages:
+            if not messages:
                 messages.append(message_of_parts(self.recv_multipart(flags, timeout=timeout)))
-            while ready and len(messages) < max:
-                messages += [message_of_parts(parts) for parts in (self._take_ready(),) if parts]
+            while len(messages) < max and (parts := self._take_ready()):
+                messages.append(message_of_parts(parts))
             while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
                 pass
         except BaseException:  # Ctrl-C, as nothing waits with messages in its hand
+            self._put_back()
             while messages:
-                if ready:
-                    ready.appendleft(messages.pop())
-                else:
-                    self._put_back_one(messages.pop())
+                self._put_back_one(messages.pop())
             raise
         return messages
 
@@ -84,7 +80,7 @@ class Many(Messages):
                     messages += messages_in(slot, view)
                     slot.several = 0
                 raise
-            if rc != YIELD or self._ready:
+            if rc != YIELD or self._has_ready():
                 break
             return_slot(pair)
             turn()

@@ -55,15 +55,18 @@ _slice_is_over = lib.gzh_slice_is_over
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
-    pair = ask[2]
-    rc: int = _recv(ask[0], companion, pair[0], ask[1])
+    pointer, flags, pair = ask
+    rc: int = _recv(pointer, companion, pair[0], flags)
     if rc == WAIT:
         return_slot(pair)
     return rc
 
 
 def _end_recv(ask: list[Any], companion: Any, give_up: bool) -> int:
-    pair = ask[2] = some_slot()
+    try:
+        pair = ask[2] = take_slot()
+    except IndexError:
+        pair = ask[2] = new_slot()
     rc: int = _end(companion, pair[0], ask[1], give_up)
     if rc == WAIT:
         return_slot(pair)
@@ -122,38 +125,33 @@ class Messages(Batches):
         parts = None
         if copy and not self._partial:
             # Nearly every call of a busy program ends in these lines.
-            ready = self._ready
-            if ready:
-                try:
-                    message = ready.popleft()
-                    if message is None:
-                        if _slice_is_over():
-                            self._heed_mark(self._flags(flags, copy, timeout))
-                        message = ready.popleft()
-                except IndexError:
-                    message = None  # another thread has it
+            for message in self._ready:
                 if type(message) is bytes:
                     return message
-                if message is not None:
+                if message:
                     parts = message
-            elif timeout is None:
-                try:
-                    pair = take_slot()
-                except IndexError:
-                    pair = new_slot()
-                try:
-                    n = _recv(self._ptr, _NOBODY, pair[0], flags)
-                    if n == _SEVERAL:
-                        self._share(pair)
-                except BaseException:  # Ctrl-C
-                    self._rescue(pair)
-                    integer("flags", flags)
-                    raise
-                if n >= 0:
-                    data: bytes = pair[1][:n]
-                    return_slot(pair)
-                    return data
-                parts = self._finish(pair, n, flags, None)
+                    break
+                if _slice_is_over() and self._heed_mark(self._flags(flags, copy, timeout)):
+                    break
+            else:
+                if timeout is None:
+                    try:
+                        pair = take_slot()
+                    except IndexError:
+                        pair = new_slot()
+                    try:
+                        n = _recv(self._ptr, _NOBODY, pair[0], flags)
+                        if n == _SEVERAL:
+                            self._share(pair)
+                    except BaseException:  # Ctrl-C
+                        self._rescue(pair)
+                        integer("flags", flags)
+                        raise
+                    if n >= 0:
+                        data: bytes = pair[1][:n]
+                        return_slot(pair)
+                        return data
+                    parts = self._finish(pair, n, flags, None)
         if parts is None:
             flags = self._flags(flags, copy, timeout)
             parts = self._take_unread() or self._take_ready(flags)
@@ -189,22 +187,17 @@ class Messages(Batches):
 
         In the middle of a message that this greenlet receives part by part: the rest of that.
         """
-        if copy and self._ready and not self._partial:
-            # Written out as in `recv`: to call a function for it would cost a third of what this costs.
-            try:
-                message = self._ready.popleft()
-                if message is None:
-                    if _slice_is_over():
-                        self._heed_mark(self._flags(flags, copy, timeout))
-                    message = self._ready.popleft()
-            except IndexError:
-                message = None  # another thread has it
-            if type(message) is list:
-                return message
-            if message is not None:
-                return [message]
+        if copy and not self._partial:
+            # As in `recv`.
+            for message in self._ready:
+                if type(message) is list:
+                    return message
+                if message is not False:
+                    return [message]
+                if _slice_is_over() and self._heed_mark(self._flags(flags, copy, timeout)):
+                    break
         parts = self._take_unread() if self._partial else []
-        if not parts and self._ready:
+        if not parts:
             parts = self._take_ready(self._flags(flags, copy, timeout))
         if parts:
             if copy and type(parts[0]) is bytes:
@@ -233,13 +226,15 @@ class Messages(Batches):
                 return_slot(pair)
                 if rc == YIELD:
                     turn()
-                if self._ready and (parts := self._take_ready()):
+                if parts := self._take_ready():
                     return parts
                 pair = some_slot()
-            elif rc == WAIT and lingers and linger(pointer):
+            elif rc == WAIT and lingers and not current()._turns.waiting and linger(pointer):
                 lingers -= 1
             elif rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-                seconds = self._timeout(0, timeout)
+                seconds = timeout
+                if seconds is None and (milliseconds := pair[0].timeout) >= 0:
+                    seconds = milliseconds / 1000
                 if seconds is not None:
                     now = time.monotonic()
                     deadline = deadline or now + seconds
@@ -300,7 +295,7 @@ class Messages(Batches):
 
     def _has_unread(self) -> bool:
         """Whether this greenlet would receive something that libzmq has given already."""
-        return bool(self._ready) or self._in_message()
+        return self._has_ready() or self._in_message()
 
     def _begin_or_go_on(
         self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None

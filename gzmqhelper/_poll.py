@@ -94,7 +94,7 @@ class _Plan:
         check(rc, "" if rc >= 0 else self._name(items))
         # After that: while others ran, or another thread, one of them may have been left something.
         for index, socket in self.sockets:
-            if (socket._ready or socket._partial) and items[index].mask & POLLIN and socket._has_unread():
+            if items[index].mask & POLLIN and socket._has_unread():
                 rc += items[index].events == 0
                 items[index].events |= POLLIN
         return int(rc)

@@ -6,7 +6,6 @@ for a slot is large.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from struct import unpack_from
 from typing import Any, Final
 
@@ -33,9 +32,9 @@ def some_slot() -> tuple[Any, Any]:
         return new_slot()
 
 
-def messages_in(slot: Any, view: Any) -> Sequence[Any]:
+def messages_in(slot: Any, view: Any) -> list[Any]:
     """The messages of a batch: bytes, or lists of them."""
     # C cannot make bytes, and to cut them out one by one costs as much as to receive them.
     flat = unpack_from(ffi.string(slot.format), view)
     each = slot.each
-    return flat if each == 1 else [*map(list, zip(*[iter(flat)] * each, strict=False))]
+    return [*flat] if each == 1 else [*map(list, zip(*[iter(flat)] * each, strict=False))]

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -121,7 +120,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         self._ptr = None
         self._closed = False
         self._partial = set()
-        self._ready = deque()
+        self._forget()
         self._topics = []
         if copy_threshold is not None:
             self.copy_threshold = copy_threshold
@@ -139,7 +138,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self._shadow_obj = shadow
             self.context = shadow.context
             self._ptr = shadow._ptr
-            self._ready = shadow._ready
+            lib.gzh_socket_one_by_one(self._ptr)  # a batch would be known to one of the two alone
+            shadow._put_back()
             self._topics = shadow._topics
         elif shadow:
             self._shadow_obj = shadow
@@ -247,11 +247,11 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         if self._shadow_obj is None:
             # First, as Ctrl-C comes between any two lines: C's may be said again, and all else can wait.
             lib.gzh_socket_close(self._ptr, milliseconds)
-            self._ready.clear()  # now, as nobody can add to it any more
+            self._forget()  # now, as nobody can add to it any more
             self.context._rm_socket(self)
         elif isinstance(self._shadow_obj, Socket):
             # The other stays open. (One that was made before a fork says so, here too.)
-            self._ptr, self._ready = _closed_one or self._ptr, deque()
+            self._ptr = _closed_one or self._ptr
         else:
             lib.gzh_socket_close(self._ptr, _NULL)  # of ours; libzmq's stays open
         self._partial.clear()  # what was received and not taken goes too
@@ -410,7 +410,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self._topics.append(raw)
         elif option == UNSUBSCRIBE and raw in self._topics:
             self._topics.remove(raw)
-        if self._ready and option in (SUBSCRIBE, UNSUBSCRIBE):
+        if option in (SUBSCRIBE, UNSUBSCRIBE) and self._has_ready():
             self._drop_unwanted(bool(self.get(SocketOption.INVERT_MATCHING)))
 
     getsockopt = get

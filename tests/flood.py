@@ -18,7 +18,7 @@ def send_all(push, numbers, parts=1):
 
 def lying(sock):
     """How many messages lie in the batch."""
-    return sum(message is not None for message in sock._ready)
+    return sum(message is not False for message in sock._lying())
 
 
 def fill_batch(pull, push, least=8):

@@ -172,8 +172,7 @@ def test_none_are_taken_by_requests_and_replies(sockets):
         assert rep.recv() == b"request"
         rep.send(b"reply")
         assert req.recv() == b"reply"
-        assert not rep._ready
-        assert not req._ready
+        assert lying(rep) == lying(req) == 0
 
 
 def test_none_are_taken_while_others_wait_or_have_not_run(sockets):
@@ -267,6 +266,28 @@ def test_a_batch_of_slow_messages_after_quick_ones_does_not_stop_the_hub(sockets
             while pull.poll(0):
                 pull.recv(zmq.NOBLOCK)
     assert longest < 18  # a batch at most: its mark may come when the hub has just turned
+
+
+def test_once_messages_have_turned_out_slow_each_lets_the_others_run(sockets):
+    pull, push = pair(sockets)
+    ran = []
+
+    def run_each_turn():
+        while True:
+            turns(1)
+            ran.append(True)
+
+    with greenlets(run_each_turn):
+        fill_batch(pull, push, 60)
+        for _ in range(18):  # the last of them has let the other run: see the test above
+            pull.recv()
+            spin(0.006)
+        ran.clear()
+        for count in range(20):
+            assert lying(pull)
+            pull.recv()
+            spin(0.006)
+            assert len(ran) >= count + 1
 
 
 def test_a_loop_of_poll_and_recv_over_batches_lets_the_hub_turn(sockets, ticker):
