@@ -143,13 +143,21 @@ class Many(Messages):
     def _send_at_once(self, messages: list[Any], begin: int, most: int, flags: int) -> int:
         """Send what is bytes, and as much of it as there is room for; returns how many, at most ``most``."""
         while most:
-            chunk = messages[begin : begin + most]
-            count, parts = len(chunk), _NULL
-            if list(map(type, chunk)).count(bytes) != count:  # quicker than a set of them
+            parts, chunk = _NULL, messages[begin : begin + most]
+            count = len(chunk)
+            try:
+                # To look at each one's type would cost as much as this: what cannot be joined says so. (But
+                # an item of a memoryview may have more bytes than one, and drafts' Frames have properties.)
+                sizes, total, data = _joined(chunk)
+                odd = len(data) not in (total, 0) or lib.GZH_DRAFTS
+            except Exception:
+                odd = True
+                if list(map(type, chunk)).count(bytes) == count:
+                    raise  # no memory
+            if odd and list(map(type, chunk)).count(bytes) != count:
                 parts, chunk = _flat(chunk)
                 count = len(parts)
-            sizes = array("L", list(map(len, chunk)))
-            total = sum(sizes)
+                sizes, total, data = _joined(chunk)
             if total <= _CHUNK_BYTES:
                 break
             most = count * _CHUNK_BYTES // total
@@ -158,13 +166,20 @@ class Many(Messages):
         if count == 0:
             return 0
         sent = ffi.new("int *")
-        data = b"".join(chunk)
-        of = ffi.from_buffer(_SIZES, sizes)  # a list would be made an array anew, one number after the other
+        # (A list would be made an array anew, one number after the other.)
+        of = ffi.from_buffer(_SIZES, array("L", sizes))
         while (rc := lib.gzh_send_many(self._ptr, data, of, parts, count, flags, sent)) == YIELD:
             turn()
         if rc not in _NOTHING and not sent[0]:
             check(rc, f"send_many on {self!r}")
         return int(sent[0])
+
+
+def _joined(chunk: list[Any]) -> tuple[list[int], int, bytes]:
+    """The size of each, of all, and, if that is not too much, all of it."""
+    sizes = list(map(len, chunk))
+    total = sum(sizes)
+    return sizes, total, b"".join(chunk) if total <= _CHUNK_BYTES else b""
 
 
 def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:

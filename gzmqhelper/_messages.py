@@ -161,6 +161,8 @@ class Messages(Batches):
         first = parts[0]
         if len(parts) > 1:
             self._put_unread(parts[1:])
+        elif copy and type(first) is bytes:
+            return first
         return _as(first, copy, len(parts) > 1, track)
 
     @overload
@@ -222,16 +224,11 @@ class Messages(Batches):
         lingers = 3
         deadline = None
         while True:
-            if rc == YIELD or rc == _LOOK or rc == _SEVERAL:
-                return_slot(pair)
-                if rc == YIELD:
-                    turn()
-                if parts := self._take_ready():
-                    return parts
-                pair = some_slot()
-            elif rc == WAIT and lingers and not current()._turns.waiting and linger(pointer):
-                lingers -= 1
-            elif rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+            if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+                if lingers and rc == WAIT and not current()._turns.waiting and linger(pointer):
+                    lingers -= 1
+                    rc = self._ask(pair, flags)
+                    continue
                 seconds = timeout
                 if seconds is None and (milliseconds := pair[0].timeout) >= 0:
                     seconds = milliseconds / 1000
@@ -252,10 +249,16 @@ class Messages(Batches):
                 pair = ask[2]
                 if rc != _LOOK:
                     break
-                continue
+            elif rc == YIELD or rc == _LOOK or rc == _SEVERAL:
+                return_slot(pair)
+                if rc == YIELD:
+                    turn()
+                if parts := self._take_ready():
+                    return parts
+                pair = some_slot()
+                rc = self._ask(pair, flags)
             else:
                 break
-            rc = self._ask(pair, flags)
         slot, view = pair
         if rc >= 0:
             parts = [view[:rc]]

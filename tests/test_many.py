@@ -1,5 +1,6 @@
 """`recv_many` and `send_many`: several messages in one call, with all that holds for one."""
 
+import array
 import random
 import time
 from itertools import chain
@@ -337,7 +338,26 @@ def test_frames_buffers_and_large_messages_are_sent_too(sockets):
     assert drain(pull) == [[b"frame"], [b"array"], [b"a", b"b"], [large], [b"end"]]
 
 
-@pytest.mark.parametrize("bad", ["text", 5, None, [], [b"a", "text"]])
+def test_a_buffer_of_wide_items_is_sent_with_all_its_bytes(sockets):
+    pull, push = unbounded(sockets)
+    wide = array.array("I", [1, 2, 3])
+    messages = [b"before", wide, memoryview(wide), b"after"]
+    for sent in messages, [messages[1:3], *messages]:
+        assert push.send_many(sent) == len(sent)
+    alone = [[bytes(message)] for message in messages]
+    assert drain(pull) == [*alone, [bytes(wide), bytes(wide)], *alone]
+
+
+class _Sly:
+    def __len__(self):
+        raise RuntimeError("no length")
+
+
+_GONE = zmq.Frame(b"gone")
+_GONE.close()
+
+
+@pytest.mark.parametrize("bad", ["text", 5, None, [], [b"a", "text"], _GONE, _Sly()])
 def test_what_cannot_be_sent_is_named_and_what_was_sent_before_is_said(sockets, bad):
     pull, push = unbounded(sockets)
     with pytest.raises((TypeError, ValueError), match="send_many: message 2: ") as caught:
