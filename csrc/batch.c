@@ -35,10 +35,10 @@ void gzh_heed_batch(gzh_socket *s)
         size_t size = sizeof value[i];
         zmq_getsockopt(s->wire.zmq, options[i], &value[i], &size);
     }
-    int most = value[0] == 0 || value[0] > GZH_BATCH * 16 ? GZH_BATCH : value[0] / 16;
+    int most = value[0] == 0 ? GZH_BATCH : value[0] / (value[0] < 500 ? 16 : 8);
     lock(s);
     /* It keeps the last message; they have one at a time; with drafts' messages goes an address. */
-    s->most = value[1] || is_lock_step(s) || s->wire.poller ? 0 : most;
+    s->most = value[1] || is_lock_step(s) || s->wire.poller ? 0 : most < GZH_BATCH ? most : GZH_BATCH;
     unlock(s);
 }
 

@@ -131,6 +131,8 @@ void gzh_look_again(gzh_socket *s);
 int gzh_in_step(gzh_socket *s);
 /* Owner, without the mutex: gzh_wire_put, after which an answer may be near. */
 int gzh_put(gzh_socket *s, gzh_message *m);
+/* The same of one part, which the caller closes. */
+int gzh_put_part(gzh_socket *s, zmq_msg_t *part);
 /* Owner: receive for those who wait; false if libzmq had nothing more.  Lets the mutex go. */
 bool gzh_serve_receivers(gzh_socket *s);
 /* batch.c.  Owner: how many messages one call may take, by the socket's type and options (mutex not

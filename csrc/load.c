@@ -34,10 +34,10 @@ static void part_is_done(void *data, void *load)
     let_go(load, 1);
 }
 
-int gzh_load_add(gzh_loader *l, gzh_message *m, const void *data, size_t size)
+int gzh_load_part(gzh_loader *l, zmq_msg_t *part, const void *data, size_t size)
 {
     if (size < SMALLEST || size > LARGEST)
-        return gzh_message_add(m, data, size);
+        return gzh_part_copy(part, data, size);
     if (!l->load || l->used + size > LOAD_BYTES) {
         gzh_load_end(l);
         l->load = malloc(sizeof *l->load);
@@ -45,12 +45,9 @@ int gzh_load_add(gzh_loader *l, gzh_message *m, const void *data, size_t size)
             return -ENOMEM;
         atomic_init(&l->load->holders, LOAD_HELD);
     }
-    zmq_msg_t *part = gzh_message_place(m);
     char *to = l->load->data + l->used;
-    if (!part || zmq_msg_init_data(part, to, size, part_is_done, l->load) == -1) {
-        m->count -= part != NULL;
+    if (zmq_msg_init_data(part, to, size, part_is_done, l->load) == -1)
         return -ENOMEM;
-    }
     memcpy(to, data, size);
     l->used += size;
     l->parts++;

@@ -18,8 +18,8 @@ typedef struct {
     int parts;
 } gzh_loader;
 
-/* gzh_message_add, with memory of the load where the part is small. */
-int gzh_load_add(gzh_loader *loader, gzh_message *message, const void *data, size_t size);
+/* Initialise a part with a copy of the data, in memory of the load where it is small.  0 or -errno. */
+int gzh_load_part(gzh_loader *loader, zmq_msg_t *part, const void *data, size_t size);
 /* Fill no more.  Safe to say twice. */
 void gzh_load_end(gzh_loader *loader);
 

@@ -111,16 +111,22 @@ zmq_msg_t *gzh_message_place(gzh_message *m)
     return &m->part[m->count++];
 }
 
-int gzh_message_add(gzh_message *m, const void *data, size_t size)
+int gzh_part_copy(zmq_msg_t *part, const void *data, size_t size)
 {
-    zmq_msg_t *part = gzh_message_place(m);
-    if (!part || zmq_msg_init_size(part, size) == -1) {
-        m->count -= part != NULL;
+    if (zmq_msg_init_size(part, size) == -1)
         return -ENOMEM;
-    }
     if (size)
         memcpy(zmq_msg_data(part), data, size);
     return 0;
+}
+
+int gzh_message_add(gzh_message *m, const void *data, size_t size)
+{
+    zmq_msg_t *part = gzh_message_place(m);
+    int rc = part ? gzh_part_copy(part, data, size) : -ENOMEM;
+    if (rc < 0)
+        m->count -= part != NULL;
+    return rc;
 }
 
 int gzh_message_share(gzh_message *m, gzh_message *other, int index)

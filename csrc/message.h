@@ -38,6 +38,8 @@ gzh_message *gzh_message_must_keep(gzh_message *source);
 
 /* An uninitialised place for one part more, which counts at once; NULL: no memory. */
 zmq_msg_t *gzh_message_place(gzh_message *message);
+/* Initialise a part with a copy of the data.  0 or -errno. */
+int gzh_part_copy(zmq_msg_t *part, const void *data, size_t size);
 /* Add a part: a copy of the data; the caller's memory itself; or what `other` holds as part
  * `index` (shared with it, not copied).  0 or -errno. */
 int gzh_message_add(gzh_message *message, const void *data, size_t size);

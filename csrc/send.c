@@ -16,6 +16,12 @@ typedef struct {
     int parts;
 } outgoing;
 
+/* REQ and REP send but now and then: a load would be memory kept for nothing. */
+static int copy_part(gzh_socket *s, zmq_msg_t *part, const void *data, size_t size)
+{
+    return is_lock_step(s) ? gzh_part_copy(part, data, size) : gzh_load_part(&s->loader, part, data, size);
+}
+
 /* Owner.  0 or an errno. */
 static int put(gzh_socket *s, const outgoing *out)
 {
@@ -24,12 +30,22 @@ static int put(gzh_socket *s, const outgoing *out)
     int error = 0;
     if (out->message)
         return gzh_put(s, out->message);
+    if (out->parts == 1) {
+        zmq_msg_t part;
+        error = -copy_part(s, &part, out->apart ? out->apart[0] : from, out->sizes[0]);
+        if (error)
+            return error;
+        error = gzh_put_part(s, &part);
+        zmq_msg_close(&part);
+        return error;
+    }
     gzh_message_init(&m);
     for (int i = 0; i < out->parts && !error; i++) {
         const void *part = out->apart ? out->apart[i] : from;
-        /* REQ and REP send but now and then: a load would be memory kept for nothing. */
-        error = is_lock_step(s) ? -gzh_message_add(&m, part, out->sizes[i])
-                                : -gzh_load_add(&s->loader, &m, part, out->sizes[i]);
+        zmq_msg_t *place = gzh_message_place(&m);
+        error = place ? -copy_part(s, place, part, out->sizes[i]) : ENOMEM;
+        if (error && place)
+            m.count--;
         if (!out->apart)
             from += out->sizes[i];
     }
@@ -92,6 +108,8 @@ static int send_at_once(gzh_socket *s, const outgoing *out, int flags)
 
 int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
 {
+    if (flags & ~ZMQ_DONTWAIT)
+        return GZH_LOOK;
     return send_at_once(s, &(outgoing){.data = data, .sizes = &size, .parts = 1}, flags);
 }
 

@@ -192,15 +192,25 @@ int gzh_in_step(gzh_socket *s)
     return 0;
 }
 
-int gzh_put(gzh_socket *s, gzh_message *m)
+/* Something was sent, if there was no error: an answer may be near. */
+static int heed_sent(gzh_socket *s, int error)
 {
-    int error = gzh_wire_put(&s->wire, m);
     if (!error) {
         atomic_store_explicit(&s->asked, true, memory_order_relaxed);
         if (s->wire.type == ZMQ_REQ)
             atomic_store_explicit(&s->just_sent, true, memory_order_relaxed);
     }
     return error;
+}
+
+int gzh_put(gzh_socket *s, gzh_message *m)
+{
+    return heed_sent(s, gzh_wire_put(&s->wire, m));
+}
+
+int gzh_put_part(gzh_socket *s, zmq_msg_t *part)
+{
+    return heed_sent(s, gzh_wire_put_part(&s->wire, part));
 }
 
 /* False: libzmq refused one; *sent: but took others before. */

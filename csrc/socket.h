@@ -74,7 +74,7 @@ int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 
-/* zmq_msg_send of one part, copied; of several that lie one behind the other, copied; of up to three, each
+/* zmq_msg_send of one part, copied (GZH_LOOK: the flags say more than DONTWAIT; nothing was done); of several that lie one behind the other, copied; of up to three, each
  * copied from where it is.  0. */
 int gzh_send(gzh_socket *socket, const void *data, size_t size, int flags);
 int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, int parts, int flags);

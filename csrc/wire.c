@@ -160,6 +160,11 @@ static int refused_midway(gzh_wire *w, gzh_message *m, int index)
     return w->type == ZMQ_REQ ? 0 : EAGAIN;
 }
 
+int gzh_wire_put_part(gzh_wire *w, zmq_msg_t *part)
+{
+    return send_part(w, part, false);
+}
+
 int gzh_wire_put(gzh_wire *w, gzh_message *m)
 {
     int error = 0;

@@ -26,6 +26,8 @@ int gzh_wire_get(gzh_wire *wire, gzh_message *message);
 int gzh_wire_get_next(gzh_wire *wire, gzh_message *message);
 /* zmq_msg_send: all of it, and it is empty afterwards: 0; or nothing, and it is whole: an errno. */
 int gzh_wire_put(gzh_wire *wire, gzh_message *message);
+/* The same of a message of one part, which the caller closes. */
+int gzh_wire_put_part(gzh_wire *wire, zmq_msg_t *part);
 /* ZMQ_EVENTS: makes libzmq look at all its news.  The events, or -errno. */
 int gzh_wire_events(gzh_wire *wire);
 /* Does POLLOUT mean that a send will be taken?  Where not, a refusal is all there is to know. */

@@ -351,23 +351,25 @@ class Messages(Batches):
         Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
         """
         rc = None
-        try:
-            if flags < _MORE and copy and not self._partial and routing_id is None and group is None:
-                # Nearly every call of a busy program ends in these lines.
-                if timeout is not None:
-                    flags = self._flags(flags, copy, timeout)
-                if type(data) is bytes:
+        if copy and type(data) is bytes and not self._partial and routing_id is None and group is None:
+            # Nearly every call of a busy program ends in these lines.
+            if timeout is not None:
+                flags = self._flags(flags, copy, timeout)
+            try:
+                rc = _send(self._ptr, data, len(data), flags)
+                if not rc:
+                    return None
+                while rc == YIELD:
+                    turn()
                     rc = _send(self._ptr, data, len(data), flags)
                     if not rc:
                         return None
-                    while rc == YIELD:
-                        turn()
-                        rc = _send(self._ptr, data, len(data), flags)
-                        if not rc:
-                            return None
-        except TypeError:
-            integer("flags", flags)
-            raise
+            except TypeError:
+                integer("flags", flags)
+                raise
+            if rc == _LOOK:
+                rc = None  # the flags say SNDMORE, or what is not for us to judge
+        flags = integer("flags", flags)
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:

@@ -38,7 +38,7 @@ static void small_parts_of_one_load_live_each_as_long_as_it_is_needed(void)
     for (int i = 0; i < COUNT; i++) {
         memset(data, 'a' + i, sizes[i]);
         m[i] = gzh_message_new();
-        CHECK_IS(gzh_load_add(&loader, m[i], data, sizes[i]), 0);
+        CHECK_IS(gzh_load_part(&loader, gzh_message_place(m[i]), data, sizes[i]), 0);
     }
     gzh_load_end(&loader);
     gzh_load_end(&loader);
