@@ -19,11 +19,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from errno import EBADF
 from types import TracebackType
 from typing import Any, Final
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from gevent import Greenlet, Timeout, get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
@@ -91,6 +91,10 @@ except AttributeError:
     _epoll = None
 
 
+# What a helper keeps of messages that go part by part, until there is one: most have none ever.
+NOTHING_KEPT: Final[dict[Any, list[Any]]] = {}
+
+
 class Helper:
     """A greenlet's end of the arrangement with its companion, a thread in C.
 
@@ -98,10 +102,19 @@ class Helper:
     and to give it back earlier. Belongs to the greenlet that made it; another may not use it.
     """
 
-    _companion: Any = None  # also where Ctrl-C has cut __init__ short
-    _descriptor: int = -1  # the companion's, to wait on, where it was asked for already
+    # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
+    __slots__ = (
+        *("__weakref__", "_busy", "_companion", "_descriptor", "_greenlet", "_may_wait", "_nesting"),
+        *("_thread", "_turns", "sent_despite", "unread", "unsent"),
+    )
+    # By socket, of messages that this greenlet receives and sends part by part: the parts that
+    # it has yet to take, and those it has yet to send. They go when the greenlet goes.
+    unread: MutableMapping[Any, list[Any]]
+    unsent: MutableMapping[Any, list[Any]]
 
     def __init__(self) -> None:
+        self._companion: Any = None
+        self._descriptor = -1  # the companion's, to wait on, where it was asked for already
         self._greenlet = ref(getcurrent())
         self._may_wait = not on_hub()
         self._turns = turns_here()  # it never changes its thread
@@ -109,10 +122,7 @@ class Helper:
         self._busy = False
         self._nesting = 0
         self.sent_despite = 0  # the id of an exception from outside that ended a send whose message has gone
-        # By socket, of messages that this greenlet receives and sends part by part: the parts that
-        # it has yet to take, and those it has yet to send. They go when the greenlet goes.
-        self.unread: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
-        self.unsent: WeakKeyDictionary[Any, list[Any]] = WeakKeyDictionary()
+        self.unread = self.unsent = NOTHING_KEPT
         _all.add(ref(self, _all.discard))
 
     @staticmethod
@@ -179,8 +189,12 @@ class Helper:
 
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
-        if self._companion is not None:
-            _close(self._companion)
+        try:
+            companion = self._companion
+        except AttributeError:
+            return  # not even begun: Ctrl-C
+        if companion is not None:
+            _close(companion)
 
     def _take(self) -> Any:
         """A companion for one wait. A wait within a wait (a signal handler's) gets its own."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, overload
-from weakref import ref
 
 from gevent.exceptions import BlockingSwitchOutError
 
@@ -322,8 +321,7 @@ class Messages(Batches):
                 raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
             if asked and not ready:
                 raise errors.error(Errno.EAGAIN, f"send on {self!r}")
-            helper.unsent[self] = []
-            self._partial.add(ref(helper, self._partial.discard))
+            self._put_unsent(helper)
         elif self._closed:
             raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
         helper.unsent[self].append(part)

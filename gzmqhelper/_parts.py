@@ -6,10 +6,11 @@ in its `Helper`, and go when it goes.
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from ._helper import Helper, current
+from ._helper import NOTHING_KEPT, Helper, current
 
 
 class Parts:
@@ -21,7 +22,7 @@ class Parts:
     def _in_message(self) -> bool:
         return bool(self._partial and current().unread.get(self))
 
-    def _take(self, kept: WeakKeyDictionary[Any, list[Any]], helper: Helper) -> list[Any]:
+    def _take(self, kept: MutableMapping[Any, list[Any]], helper: Helper) -> list[Any]:
         parts = kept.pop(self, [])
         if not (self in helper.unread or self in helper.unsent):
             self._partial.discard(ref(helper))
@@ -41,5 +42,14 @@ class Parts:
 
     def _put_unread(self, parts: list[Any]) -> None:
         helper = current()
+        if helper.unread is NOTHING_KEPT:
+            helper.unread = WeakKeyDictionary()
         helper.unread[self] = parts
+        self._partial.add(ref(helper, self._partial.discard))
+
+    def _put_unsent(self, helper: Helper) -> None:
+        """The current greenlet's; it begins a message."""
+        if helper.unsent is NOTHING_KEPT:
+            helper.unsent = WeakKeyDictionary()
+        helper.unsent[self] = []
         self._partial.add(ref(helper, self._partial.discard))
