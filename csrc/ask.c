@@ -25,6 +25,10 @@
  * those whose turn is at a slice's end would get one each, round after round.  They wait again after it. */
 #define CROWD_GRACE 4000000
 
+/* For how many nanoseconds after its hub has turned a thread may still sleep where the hub does not know of
+ * it, and its timers are late. */
+#define JUST_NOW 2000000
+
 static int a_few(const gzh_socket *s)
 {
     long average = s->crowd / (s->receivers.count + s->granted + 1);
@@ -51,6 +55,14 @@ void gzh_slice(uint64_t nanoseconds)
 bool gzh_slice_is_over(void)
 {
     return slice_clock() > slice_end;
+}
+
+/* When it did last: a wait has ended then. */
+static _Thread_local uint64_t turned;
+
+bool gzh_has_turned(void)
+{
+    return gzh_now_ns() - turned < JUST_NOW;
 }
 
 /* ---- requests ---- */
@@ -468,6 +480,7 @@ static int end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up
     /* Take the byte, then look: a grant in between leaves a byte too many, which wakes somebody once
      * for nothing; looking first would lose one. */
     gzh_companion_drain(companion);
+    turned = gzh_now_ns();
     gzh_request *r = gzh_companion_request(companion);
     gzh_socket *s = r->subject;
     gzh_message *m = NULL;

@@ -109,6 +109,8 @@ int gzh_found_owner(gzh_socket *s, gzh_request *r, bool nonblock);
  * nanoseconds after the end of the slice it need not yield yet. */
 int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock, uint64_t grace);
 bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
+/* Has the calling thread's hub turned just now, as far as is known here? */
+bool gzh_has_turned(void);
 
 void gzh_append(queue *q, gzh_request *r);
 void gzh_unlink(queue *q, gzh_request *r);

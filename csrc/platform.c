@@ -292,6 +292,12 @@ bool gzh_linger(int fd, int other, uint64_t nanoseconds)
     }
 }
 
+bool gzh_doze(int fd, int other)
+{
+    struct pollfd set[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    return poll(set, 2, 1) > 0 && set[0].revents != 0 && set[1].revents == 0;
+}
+
 /* ---- signals ---- */
 
 static volatile sig_atomic_t signal_fd = -1;

@@ -79,6 +79,8 @@ void gzh_relax(void);
 /* Look at a descriptor for so long without sleeping, and give way to other threads meanwhile.  True:
  * it is readable.  False: it is not, or `other` (-1: none) has become so. */
 bool gzh_linger(int fd, int other, uint64_t nanoseconds);
+/* The same asleep, for a millisecond. */
+bool gzh_doze(int fd, int other);
 
 /* From now on this signal of the process's writes a byte to `fd`, wherever it finds the program, and
  * does nothing else.  0 or an errno.  Any thread; again for another descriptor. */

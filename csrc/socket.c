@@ -479,8 +479,10 @@ void *gzh_socket_underlying(gzh_socket *s)
 
 int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
 {
-    if (s->generation != gzh_generation || !atomic_load(&s->asked))
+    if (s->generation != gzh_generation)
         return GZH_WAIT;
+    if (!atomic_load(&s->asked))
+        return !gzh_has_turned() ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
     if (gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds))
         return 1;
     atomic_store(&s->asked, false);

@@ -46,9 +46,10 @@ void *gzh_socket_underlying(gzh_socket *socket);
 /* What RCVTIMEO (direction 0) and SNDTIMEO (1) say, in milliseconds; -1 is for ever. */
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 
-/* Wait for news of libzmq's on the caller's own thread, awake, for some microseconds.  0: none came, or
- * something for the caller's hub (the descriptor of its loop) did.  GZH_WAIT: no answer is expected,
- * as nothing was sent since the last message came. */
+/* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
+ * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where the
+ * thread's hub has turned in the two before.  0: none came, or something for the hub (the descriptor of its
+ * loop) did.  GZH_WAIT: not tried. */
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is

@@ -525,11 +525,12 @@ os.register_at_fork(after_in_child=_in_child)
 
 
 def linger(pointer: Any) -> bool:
-    """Stay awake for the moment that a quick answer takes, where this hub has nothing else to do.
+    """Wait on this thread for the moment that a quick message takes, where its hub has nothing else to do.
 
-    An answer: after something was sent on the socket. (Where messages just come, to stay awake for
-    them would cost a processor.) True: libzmq has news, so that the call may be tried again; False: wait.
-    To sleep until an answer has come through three threads takes longer than most answers do.
+    After something was sent on the socket, awake; else, as to stay awake for what just comes would cost a
+    processor, asleep, for a millisecond at most. True: libzmq has news, so that the call may be tried again;
+    False: wait. A wait goes through three threads, which takes longer than most answers do, and where many
+    messages come, and now and then none, as much processor time as all else.
     """
     turns = turns_here()
     if turns.waiting or not _MAY_LINGER:
@@ -537,14 +538,14 @@ def linger(pointer: Any) -> bool:
     if turns.skip:
         turns.skip -= 1
         return False
+    if turns.answers >= _ANSWERS:
+        turns.answers = 0
+        return False
     hub = get_hub()
     descriptor = hub.loop.fileno()
     if descriptor is None:  # libev's select and poll have none, so what the hub waits for could not be seen
         return False
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
-        return False
-    if turns.answers >= _ANSWERS:
-        turns.answers = 0
         return False
     rc = lib.gzh_socket_linger(pointer, descriptor, _MOMENT)
     if rc > 0:

@@ -36,6 +36,8 @@ _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
 _MORE: Final = int(SNDMORE)
+# Whose timeout, in seconds, is shorter than this has no moment to spare for `linger`.
+_LONG_ENOUGH: Final = 0.005
 # These take turns, so whether they could send now is no question to ask of POLLOUT.
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
@@ -224,10 +226,6 @@ class Messages(Batches):
         deadline = None
         while True:
             if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
-                if lingers and rc == WAIT and not current()._turns.waiting and linger(pointer):
-                    lingers -= 1
-                    rc = self._ask(pair, flags)
-                    continue
                 seconds = timeout
                 if seconds is None and (milliseconds := pair[0].timeout) >= 0:
                     seconds = milliseconds / 1000
@@ -235,6 +233,11 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
+                may_linger = lingers and rc == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
+                if may_linger and not current()._turns.waiting and linger(pointer):
+                    lingers -= 1
+                    rc = self._ask(pair, flags)
+                    continue
                 ask = [pointer, flags, pair]
                 try:
                     rc = wait(_begin_recv, _end_recv, ask, seconds)

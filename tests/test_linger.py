@@ -1,10 +1,13 @@
-"""A greenlet that is alone in its hub stays awake for a quick answer, and never at another's cost."""
+"""A greenlet that is alone in its hub stays a moment for what comes quickly, never at another's cost."""
 
 import os
+import time
 
 import gevent
 import pytest
 from gevent.socket import wait_read
+from life import OsThread
+from support import Stopwatch
 
 import gzmqhelper as zmq
 from gzmqhelper import _helper
@@ -81,11 +84,14 @@ def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
     assert _helper.linger(one._ptr)
 
 
-def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair):
+@pytest.mark.parametrize("asked", [True, False])
+def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair, asked):
     one, peer = pair
     read, write = os.pipe()
     other = gevent.spawn(wait_read, read)
     gevent.sleep(0.01)
+    if not asked:
+        wait_once(one, peer)
     os.write(write, b"x")
     peer.send(b"quick", zmq.NOBLOCK)
     assert not _helper.linger(one._ptr)
@@ -115,3 +121,80 @@ def test_a_timeout_is_kept_while_news_come_that_are_no_message(pair, monkeypatch
     with pytest.raises(zmq.Again):
         one.recv(timeout=0.02)
     assert len(tried) == 3
+
+
+# ---- for what just comes: asleep, where the hub has turned in this moment ----------------------------
+
+
+def wait_once(one, peer):
+    """A wait on this thread, which ends: its hub has turned then. No answer is expected, nothing there."""
+    turns = _helper.turns_here()
+    gevent.spawn_later(0.005, peer.send, b"awaited")
+    assert one.recv(timeout=5) == b"awaited"
+    with pytest.raises(zmq.Again):
+        one.recv(zmq.NOBLOCK)
+    turns.answers = turns.in_vain = turns.skip = 0
+
+
+def test_what_comes_soon_after_a_wait_is_dozed_for(pair):
+    one, peer = pair
+    for _ in range(20):
+        wait_once(one, peer)
+        peer.send(b"more", zmq.NOBLOCK)
+        dozed = _helper.linger(one._ptr)
+        assert one.recv(zmq.NOBLOCK) == b"more"
+        if dozed:  # else the machine took its time
+            return
+    pytest.fail("it never dozed")
+
+
+def test_a_doze_ends_after_a_moment_and_the_next_ones_are_spared(pair):
+    one, peer = pair
+    for _ in range(20):
+        wait_once(one, peer)
+        with Stopwatch() as watch:
+            assert not _helper.linger(one._ptr)
+        assert watch.soon
+        if _helper.turns_here().skip:
+            return
+    pytest.fail("it never dozed")
+
+
+def test_a_hub_that_has_not_turned_for_a_while_is_not_kept_longer(pair):
+    one, peer = pair
+    wait_once(one, peer)
+    end = time.monotonic() + 0.005
+    while time.monotonic() < end:
+        pass
+    peer.send(b"more", zmq.NOBLOCK)
+    assert not _helper.linger(one._ptr)
+    assert _helper.turns_here().in_vain == 0
+
+
+def test_timers_are_kept_while_a_greenlet_dozes_between_many_messages(sockets, ticker, monkeypatch):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    dozed = []
+    monkeypatch.setattr("gzmqhelper._messages.linger", lambda it: _helper.linger(it) and not dozed.append(it))
+
+    def send():
+        for number in range(3000):
+            push.send(b"%d" % number)
+            end = time.perf_counter() + 0.0002
+            while time.perf_counter() < end:
+                pass
+
+    sending = OsThread(send)
+    assert [int(pull.recv(timeout=5)) for _ in range(3000)] == list(range(3000))
+    sending.join()
+    assert ticker.ticks > 20
+    assert dozed
+
+
+def test_a_short_timeout_has_no_moment_to_spare(pair, monkeypatch):
+    one, _ = pair
+    monkeypatch.setattr("gzmqhelper._messages.linger", lambda pointer: pytest.fail("it lingered"))
+    with pytest.raises(zmq.Again):
+        one.recv(timeout=0.003)
+    one.rcvtimeo = 2
+    with pytest.raises(zmq.Again):
+        one.recv()

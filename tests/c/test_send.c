@@ -485,6 +485,7 @@ static void many_senders_send_every_multipart_once_and_whole_though_parts_are_re
 
 static bool expects_an_answer(gzh_socket *s)
 {
+    gzh_sleep(3000000); /* the hub has not turned just now: only for an answer is it worth to linger */
     bool expects = gzh_socket_linger(s, -1, 0) != GZH_WAIT;
     CHECK_IS(gzh_socket_linger(s, -1, 0), GZH_WAIT); /* it was asked in vain */
     return expects;
@@ -519,6 +520,36 @@ static void an_answer_is_expected_after_whatever_way_to_send_and_until_a_message
     end_scene(&s);
 }
 
+static int linger_just_after_a_wait(greenlet *g, const scene *s, bool with_news)
+{
+    CHECK_IS(ask_recv(g, s->socket), GZH_WAIT);
+    fake_deliver(s->zmq, "first");
+    CHECK_IS(wait_on(g, GZH_WAIT), 5);
+    if (with_news)
+        fake_deliver(s->zmq, "second");
+    int rc = gzh_socket_linger(s->socket, -1, 0);
+    if (with_news)
+        CHECK_IS(read_slot(g, gzh_recv(s->socket, NULL, g->slot, ZMQ_DONTWAIT)), 6);
+    return rc;
+}
+
+static void where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_turned(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    int rc;
+    born(&g);
+    gzh_sleep(3000000);
+    CHECK_IS(gzh_socket_linger(s.socket, -1, 0), GZH_WAIT);
+    /* (GZH_WAIT: the machine took its time meanwhile.) */
+    UNTIL((rc = linger_just_after_a_wait(&g, &s, false)) != GZH_WAIT);
+    CHECK_IS(rc, 0);
+    UNTIL((rc = linger_just_after_a_wait(&g, &s, true)) != GZH_WAIT);
+    CHECK_IS(rc, 1);
+    dies(&g);
+    end_scene(&s);
+}
+
 int main(void)
 {
     begin();
@@ -538,5 +569,6 @@ int main(void)
     RUN(many_senders_send_every_multipart_once_and_whole);
     RUN(many_senders_send_every_multipart_once_and_whole_though_parts_are_refused);
     RUN(an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came);
+    RUN(where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_turned);
     return 0;
 }
