@@ -1,15 +1,15 @@
 /* DESIGN.  Several messages in one call.
  *
  * The way from Python to here and back costs more than a receive.  So in a flood one call takes
- * several messages, twice as many each time, and lends them to Python, which shares them: puts them
- * where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
+ * several messages, up to twice as many as the last one took, and lends them to Python, which shares
+ * them: puts them where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
  * there are none while anybody waits, and none any more once a second thread receives or polls.  That
  * one, and each further one, may have looked before the first shared what it had been lent, and is sent
  * back to look again.  If it has lost its patience and waits already when the first shares at last, it
  * is sent back then; only the order suffers.
  *
- * Few enough that the slice of time is still kept, and that what lies in Python is next to nothing
- * against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
+ * There are marks between them, where a receiver looks whether its slice of time is over; and so few that
+ * what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
  * parts, or has no room, goes to the ready list, which comes first in the next call. */
 #include "inside.h"
 

@@ -121,7 +121,7 @@ class Messages(Batches):
 
         After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
         or ``Frame.more``); other greenlets receive other messages meanwhile. In a flood that was received
-        as bytes, the first Frames may have no properties (`Frame.get`): up to 63, which had come before.
+        as bytes, the first Frames may have no properties (`Frame.get`): up to 255, which had come before.
         """
         parts = None
         if copy and not self._partial:
