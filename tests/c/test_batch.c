@@ -71,10 +71,10 @@ static int take_some(greenlet *g, gzh_socket *s, int *number)
 /* Brings the socket to where its next call takes as many as it ever does.  Returns how many that were. */
 static int warm_up(greenlet *g, const scene *s, const char *form)
 {
-    int number[GZH_BATCH], most = 1, next = 1;
-    for (int i = 0; i < 500; i++) { /* the coarse clock may tick in between: a few times */
-        deliver_numbers(s->zmq, next, next + GZH_BATCH * 3, form);
-        for (int count; (count = take_some(g, s->socket, number)) > 0;) {
+    int number[GZH_BATCH], most = 1, next = 1, last = 0;
+    for (int i = 0; i < 100 && last < GZH_BATCH; i++) { /* the coarse clock may tick in between: a few times */
+        deliver_numbers(s->zmq, next, next + GZH_BATCH * 3 - 1, form);
+        for (int count; (count = take_some(g, s->socket, number)) > 0; last = count) {
             CHECK_IS(number[0], next);
             CHECK_IS(number[count - 1], next + count - 1);
             next += count;
