@@ -105,12 +105,12 @@ class Helper:
     # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
     __slots__ = (
         *("__weakref__", "_busy", "_companion", "_descriptor", "_greenlet", "_may_wait", "_nesting"),
-        *("_thread", "_turns", "sent_despite", "unread", "unsent"),
+        *("_sent_despite", "_thread", "_turns", "_unread", "_unsent"),
     )
     # By socket, of messages that this greenlet receives and sends part by part: the parts that
     # it has yet to take, and those it has yet to send. They go when the greenlet goes.
-    unread: MutableMapping[Any, list[Any]]
-    unsent: MutableMapping[Any, list[Any]]
+    _unread: MutableMapping[Any, list[Any]]
+    _unsent: MutableMapping[Any, list[Any]]
 
     def __init__(self) -> None:
         self._companion: Any = None
@@ -121,8 +121,8 @@ class Helper:
         self._thread = _thread_number()
         self._busy = False
         self._nesting = 0
-        self.sent_despite = 0  # the id of an exception from outside that ended a send whose message has gone
-        self.unread = self.unsent = NOTHING_KEPT
+        self._sent_despite = 0  # the id of an exception from outside that ended a send whose message has gone
+        self._unread = self._unsent = NOTHING_KEPT
         _all.add(ref(self, _all.discard))
 
     @staticmethod
@@ -349,7 +349,7 @@ def wait(
         if companion is not None:
             usable = lib.gzh_companion_cancel(companion) == 0
             if usable and lib.gzh_companion_has_sent(companion):
-                helper.sent_despite = id(e)
+                helper._sent_despite = id(e)
         raise
     finally:
         turns.waiting -= 1

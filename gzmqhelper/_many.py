@@ -126,7 +126,7 @@ class Many(Messages):
                     self._send_one(waiting[sent], sent, flags, copy, left)
                     sent += 1
         except BaseException as e:
-            e.sent = sent + (current().sent_despite == id(e))  # type: ignore[attr-defined]
+            e.sent = sent + (current()._sent_despite == id(e))  # type: ignore[attr-defined]
             raise
         return sent
 

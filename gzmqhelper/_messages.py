@@ -314,7 +314,7 @@ class Messages(Batches):
         else:
             part = part.copy()  # as the caller may close it
         helper = current()
-        if self not in helper.unsent:
+        if self not in helper._unsent:
             never = self.type in _RECEIVE_ONLY
             asked = not never and self.type not in _NOT_ASKED
             at_once = flags & NOBLOCK or (timeout is not None and timeout <= 0)
@@ -327,7 +327,7 @@ class Messages(Batches):
             self._put_unsent(helper)
         elif self._closed:
             raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
-        helper.unsent[self].append(part)
+        helper._unsent[self].append(part)
         return part.tracker if track else None
 
     # ---- sending ---------------------------------------------------------------------------------

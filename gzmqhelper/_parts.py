@@ -20,11 +20,11 @@ class Parts:
     _partial: set[ref[Helper]]  # those of such greenlets
 
     def _in_message(self) -> bool:
-        return bool(self._partial and current().unread.get(self))
+        return bool(self._partial and current()._unread.get(self))
 
     def _take(self, kept: MutableMapping[Any, list[Any]], helper: Helper) -> list[Any]:
         parts = kept.pop(self, [])
-        if not (self in helper.unread or self in helper.unsent):
+        if not (self in helper._unread or self in helper._unsent):
             self._partial.discard(ref(helper))
         return parts
 
@@ -32,24 +32,24 @@ class Parts:
         if not self._partial:
             return []
         helper = current()
-        return self._take(helper.unread, helper)
+        return self._take(helper._unread, helper)
 
     def _take_unsent(self) -> list[Any]:
         if not self._partial:
             return []
         helper = current()
-        return self._take(helper.unsent, helper)
+        return self._take(helper._unsent, helper)
 
     def _put_unread(self, parts: list[Any]) -> None:
         helper = current()
-        if helper.unread is NOTHING_KEPT:
-            helper.unread = WeakKeyDictionary()
-        helper.unread[self] = parts
+        if helper._unread is NOTHING_KEPT:
+            helper._unread = WeakKeyDictionary()
+        helper._unread[self] = parts
         self._partial.add(ref(helper, self._partial.discard))
 
     def _put_unsent(self, helper: Helper) -> None:
         """The current greenlet's; it begins a message."""
-        if helper.unsent is NOTHING_KEPT:
-            helper.unsent = WeakKeyDictionary()
-        helper.unsent[self] = []
+        if helper._unsent is NOTHING_KEPT:
+            helper._unsent = WeakKeyDictionary()
+        helper._unsent[self] = []
         self._partial.add(ref(helper, self._partial.discard))
