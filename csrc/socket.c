@@ -481,8 +481,8 @@ int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
 {
     if (s->generation != gzh_generation)
         return GZH_WAIT;
-    if (!atomic_load(&s->asked))
-        return !gzh_has_turned() ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
+    if (!atomic_load(&s->asked)) /* (REQ and REP are to send next, and would find their slice used up.) */
+        return is_lock_step(s) || !gzh_has_turned() ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
     if (gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds))
         return 1;
     atomic_store(&s->asked, false);

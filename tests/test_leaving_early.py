@@ -482,12 +482,14 @@ def test_a_killed_server_leaves_the_request_to_the_next_and_every_reply_goes_whe
 def test_req_and_rep_are_given_up_from_both_ends_by_greenlets_of_one_hub(sockets, ticker):
     """Neither end knows when the other leaves: whatever happens, a reply repeats its request."""
     rep, req = pair(sockets, zmq.REP, zmq.REQ, "tcp")
-    state = {"served": 0, "taken": 0}
+    state = {"served": 0, "taken": 0, "in hand": False}
 
     def serve():
         while True:
             request = rep.recv()
-            rep.send(b"to " + request)
+            state["in hand"] = True
+            rep.send(b"to " + request)  # which may let others run first
+            state["in hand"] = False
             state["served"] += 1
 
     def take():
@@ -504,7 +506,7 @@ def test_req_and_rep_are_given_up_from_both_ends_by_greenlets_of_one_hub(sockets
             taker = gevent.spawn(take)
             gevent.sleep(0)
             a_moment()
-            if flip(0.2) and state["served"] == number - 1:
+            if flip(0.2) and state["served"] == number - 1 and not state["in hand"]:
                 # Waiting for this request, or about to be woken for it.
                 server.kill()
                 server = gevent.spawn(serve)
