@@ -17,13 +17,14 @@
 /* At-once receives by one greenlet while others wait or were granted and have not run: two, which
  * with the one that it was granted itself make three times the least share; and, as the backlog goes
  * on, half of what each has had on average, which keeps within that too and wakes them less often.  Not
- * more than a slice of time has room for: the others wait meanwhile, however long the backlog has lasted. */
+ * more than a slice of time has room for when all of them take as many: however long the backlog has
+ * lasted, a turn of the hub through all of them is to end with it. */
 #define A_FEW 2
-#define A_LOT 10000
+#define A_LOT 3000
 
 /* How long after the slice one of several receivers may still take its few, in nanoseconds: else, of many,
  * those whose turn is at a slice's end would get one each, round after round.  They wait again after it. */
-#define CROWD_GRACE 4000000
+#define CROWD_GRACE 8000000
 
 /* For how many nanoseconds after its hub has turned a thread may still sleep where the hub does not know of
  * it, and its timers are late. */
@@ -31,8 +32,11 @@
 
 static int a_few(const gzh_socket *s)
 {
-    long average = s->crowd / (s->receivers.count + s->granted + 1);
-    return average > 2 * A_LOT ? A_LOT : average > 2 * A_FEW ? (int)(average / 2) : A_FEW;
+    int all = s->receivers.count + s->granted + 1, most = A_LOT / all;
+    long few = s->crowd / all / 2;
+    if (few > most)
+        few = most;
+    return few > A_FEW ? (int)few : A_FEW;
 }
 
 /* A slice that is not far shorter than the coarse clock's tick, 4 ms on most systems, is measured by that,
