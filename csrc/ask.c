@@ -17,10 +17,12 @@
 /* At-once receives by one greenlet while others wait or were granted and have not run: two, which
  * with the one that it was granted itself make three times the least share; and, as the backlog goes
  * on, half of what each has had on average, which keeps within that too and wakes them less often.  Not
- * more than a slice of time has room for when all of them take as many: however long the backlog has
- * lasted, a turn of the hub through all of them is to end with it. */
+ * more than a slice of time has room for; and while that average is small, and nothing evens out, than it
+ * has room for when all of them take as many: a turn of the hub through all of them is to end with it. */
 #define A_FEW 2
-#define A_LOT 3000
+#define A_LOT 10000
+#define A_LOT_FOR_ALL 3000
+#define EVENS_OUT 1000
 
 /* How long after the slice one of several receivers may still take its few, in nanoseconds: else, of many,
  * those whose turn is at a slice's end would get one each, round after round.  They wait again after it. */
@@ -32,8 +34,8 @@
 
 static int a_few(const gzh_socket *s)
 {
-    int all = s->receivers.count + s->granted + 1, most = A_LOT / all;
-    long few = s->crowd / all / 2;
+    int all = s->receivers.count + s->granted + 1;
+    long average = s->crowd / all, few = average / 2, most = average < EVENS_OUT ? A_LOT_FOR_ALL / all : A_LOT;
     if (few > most)
         few = most;
     return few > A_FEW ? (int)few : A_FEW;
