@@ -126,12 +126,12 @@ int gzh_send_few(gzh_socket *s, int parts, const void *first, size_t first_size,
     return send_at_once(s, &(outgoing){.apart = apart, .sizes = sizes, .parts = parts}, flags);
 }
 
-int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const int *parts, int count,
-                  int flags, int *sent)
+/* (The sizes are size_t's in a Python bytes, which begins where one may lie.) */
+int gzh_send_many(gzh_socket *s, const void *data, const void *sizes, const int *parts, int count, int flags)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1), ahead;
     outgoing out = {.data = data, .sizes = sizes, .parts = 1};
-    *sent = 0;
+    int sent = 0;
     int rc = gzh_enter(s, NULL, nonblock, 0);
     if (rc)
         return rc;
@@ -143,17 +143,19 @@ int gzh_send_many(gzh_socket *s, const void *data, const size_t *sizes, const in
     rc = gzh_in_step(s);
     ahead = s->senders.head != NULL;
     unlock(s);
-    while (rc == 0 && !ahead && *sent < count) {
+    while (rc == 0 && !ahead && sent < count) {
         if (parts)
-            out.parts = parts[*sent];
+            out.parts = parts[sent];
         rc = -put_or_look(s, &out);
-        *sent += rc == 0;
+        sent += rc == 0;
         for (int i = 0; i < out.parts; i++)
             out.data += *out.sizes++;
     }
     lock(s);
     gzh_release(s, false);
     unlock(s);
+    if (sent > 0)
+        return sent;
     if (rc == -EAGAIN || (rc == 0 && ahead))
         return nonblock ? -EAGAIN : GZH_WAIT;
     return rc;

@@ -24,7 +24,7 @@ _NOTHING: Final = frozenset({WAIT, YIELD, lib.GZH_LOOK, -int(Errno.EAGAIN)})
 _BYTES: Final = {bytes}
 _SEQUENCES: Final = (list, tuple)
 _NULL: Final = ffi.NULL
-_SIZES: Final = ffi.typeof("size_t[]")
+_send_many = lib.gzh_send_many
 # So many in one call of the C core: between two of them the slice of time is looked at.
 _CHUNK: Final = 500
 _CHUNK_BYTES: Final = 1 << 18
@@ -143,21 +143,15 @@ class Many(Messages):
     def _send_at_once(self, messages: list[Any], begin: int, most: int, flags: int) -> int:
         """Send what is bytes, and as much of it as there is room for; returns how many, at most ``most``."""
         while most:
-            parts, chunk = _NULL, messages[begin : begin + most]
+            parts, chunk = _NULL, messages
+            if begin or len(messages) > most:
+                chunk = messages[begin : begin + most]
             count = len(chunk)
-            try:
-                # To look at each one's type would cost as much as this: what cannot be joined says so. (But
-                # an item of a memoryview may have more bytes than one, and drafts' Frames have properties.)
-                sizes, total, data = _joined(chunk)
-                odd = len(data) not in (total, 0) or lib.GZH_DRAFTS
-            except Exception:
-                odd = True
-                if list(map(type, chunk)).count(bytes) == count:
-                    raise  # no memory
-            if odd and list(map(type, chunk)).count(bytes) != count:
+            if list(map(type, chunk)).count(bytes) != count:
                 parts, chunk = _flat(chunk)
                 count = len(parts)
-                sizes, total, data = _joined(chunk)
+            sizes = list(map(len, chunk))
+            total = sum(sizes)
             if total <= _CHUNK_BYTES:
                 break
             most = count * _CHUNK_BYTES // total
@@ -165,21 +159,12 @@ class Many(Messages):
             return 0  # a large one is not copied twice
         if count == 0:
             return 0
-        sent = ffi.new("int *")
-        # (A list would be made an array anew, one number after the other.)
-        of = ffi.from_buffer(_SIZES, array("L", sizes))
-        while (rc := lib.gzh_send_many(self._ptr, data, of, parts, count, flags, sent)) == YIELD:
+        data = b"".join(chunk)
+        # (cffi would make an array of a list one number after the other.)
+        sizes_in_c = array("L", sizes).tobytes()
+        while (rc := int(_send_many(self._ptr, data, sizes_in_c, parts, count, flags))) == YIELD:
             turn()
-        if rc not in _NOTHING and not sent[0]:
-            check(rc, f"send_many on {self!r}")
-        return int(sent[0])
-
-
-def _joined(chunk: list[Any]) -> tuple[list[int], int, bytes]:
-    """The size of each, of all, and, if that is not too much, all of it."""
-    sizes = list(map(len, chunk))
-    total = sum(sizes)
-    return sizes, total, b"".join(chunk) if total <= _CHUNK_BYTES else b""
+        return 0 if rc in _NOTHING else check(rc, f"send_many on {self!r}")
 
 
 def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:

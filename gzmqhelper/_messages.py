@@ -430,15 +430,14 @@ class Messages(Batches):
     def _try_joined(self, parts: list[Any], flags: int) -> int | None:
         """Send one copy of them all. None: leave them to `_send_parts`, which explains errors too."""
         try:
-            sizes = [*map(len, parts)]
-            total = sum(sizes)
+            # (An item of an array may have more bytes than one, or none: then len is not its size.)
+            sizes = [len(part) if type(part) is bytes else memoryview(part).nbytes for part in parts]
             # Of large ones this would be a copy too many.
-            data = b"".join(parts) if total <= SLOT_BYTES else b""
+            data = b"".join(parts) if sum(sizes) <= SLOT_BYTES else None
         except (TypeError, BufferError):
             return None
-        # (An item of a memoryview may have more bytes than one: then len is not its size. The tracker of
-        # a last part that is a Frame is what is returned.)
-        if not sizes or total != len(data) or isinstance(parts[-1], Frame):
+        # (The tracker of a last part that is a Frame is what is returned.)
+        if not sizes or data is None or isinstance(parts[-1], Frame):
             return None
         while (rc := int(_send_joined(self._ptr, data, sizes, len(sizes), flags))) == YIELD:
             turn()

@@ -1,6 +1,7 @@
 """`recv_many` and `send_many`: several messages in one call, with all that holds for one."""
 
 import array
+import ctypes
 import random
 import time
 from itertools import chain
@@ -346,6 +347,35 @@ def test_a_buffer_of_wide_items_is_sent_with_all_its_bytes(sockets):
         assert push.send_many(sent) == len(sent)
     alone = [[bytes(message)] for message in messages]
     assert drain(pull) == [*alone, [bytes(wide), bytes(wide)], *alone]
+
+
+class _Longer(bytes):
+    def __len__(self):
+        return 1000
+
+
+NOTHING = (ctypes.c_ubyte * 0 * 3)()  # of length 3
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [NOTHING],
+        [NOTHING, NOTHING],
+        [NOTHING, array.array("I", [7])],  # whose lengths add up to the size of both
+        [_Longer(b"short")],
+        [b"first", _Longer(b"")],
+    ],
+    ids=["empty items", "several", "lengths that add up", "a lie", "a lie about nothing"],
+)
+def test_what_has_another_size_than_length_is_sent_as_it_is(sockets, odd):
+    pull, push = unbounded(sockets)
+    expected = [bytes(memoryview(message)) for message in odd]
+    assert push.send_many(odd) == len(odd)
+    assert push.send_many([odd, [b"begin", *odd, b"end"]]) == 2
+    push.send_multipart([b"1", b"2", *odd, b"3"])
+    whole = [expected, [b"begin", *expected, b"end"], [b"1", b"2", *expected, b"3"]]
+    assert drain(pull) == [*[[one] for one in expected], *whole]
 
 
 class _Sly:
