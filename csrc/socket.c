@@ -481,8 +481,15 @@ int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
 {
     if (s->generation != gzh_generation)
         return GZH_WAIT;
-    if (!atomic_load(&s->asked)) /* (REQ and REP are to send next, and would find their slice used up.) */
-        return is_lock_step(s) || !gzh_has_turned() ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
+    if (!atomic_load(&s->asked)) {
+        /* (REQ and REP are to send next, and would find their slice used up.) */
+        if (is_lock_step(s) || !gzh_has_turned())
+            return GZH_WAIT;
+        lock(s);
+        bool would_be_overtaken = s->two_readers; /* by another thread's receiver: it is in no queue */
+        unlock(s);
+        return would_be_overtaken ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
+    }
     if (gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds))
         return 1;
     atomic_store(&s->asked, false);

@@ -37,7 +37,7 @@ def test_news_for_the_socket_are_seen_awake(pair):
     assert one.recv(zmq.NOBLOCK) == b"quick"
 
 
-def test_it_is_not_tried_where_no_answer_is_expected(pair):
+def test_it_is_not_tried_where_no_answer_is_expected_and_no_wait_has_just_ended(pair):
     one, peer = pair
     peer.send(b"answer", zmq.NOBLOCK)
     assert _helper.linger(one._ptr)

@@ -549,6 +549,28 @@ static void where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_tu
     end_scene(&s);
 }
 
+static void *receives_too(void *socket)
+{
+    greenlet g;
+    born(&g);
+    CHECK_IS(gzh_recv(socket, NULL, g.slot, ZMQ_DONTWAIT), GZH_LOOK);
+    dies(&g);
+    return NULL;
+}
+
+static void none_dozes_whom_another_threads_receiver_could_overtake(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g;
+    born(&g);
+    UNTIL(linger_just_after_a_wait(&g, &s, false) != GZH_WAIT);
+    join(start(receives_too, s.socket));
+    for (int i = 0; i < 20; i++)
+        CHECK_IS(linger_just_after_a_wait(&g, &s, false), GZH_WAIT);
+    dies(&g);
+    end_scene(&s);
+}
+
 int main(void)
 {
     begin();
@@ -569,5 +591,6 @@ int main(void)
     RUN(many_senders_send_every_multipart_once_and_whole_though_parts_are_refused);
     RUN(an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came);
     RUN(where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_turned);
+    RUN(none_dozes_whom_another_threads_receiver_could_overtake);
     return 0;
 }
