@@ -306,7 +306,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
                                                     : gzh_next_batch(s, flags);
         if (most > 1 && fits(&m, gzh_message_total(&m))) {
             if (!many)
-                s->lent = true;
+                gzh_lend(s);
             unlock(s);
             GZH_PAUSE("batch: begun");
             rc = gzh_take_several(s, &m, slot, most, !many, &odd, &dry);

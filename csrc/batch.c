@@ -6,11 +6,12 @@
  * there are none while anybody waits, and none any more once a second thread receives or polls.  That
  * one, and each further one, may have looked before the first shared what it had been lent, and is sent
  * back to look again.  If it has lost its patience and waits already when the first shares at last, it
- * is sent back then; only the order suffers.
+ * is sent back then; only the order suffers.  It is the same while what was shared is taken back.
  *
  * There are marks between them, where a receiver looks whether its slice of time is over; and so few that
- * what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the first in the number of its
- * parts, or has no room, goes to the ready list, which comes first in the next call. */
+ * what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the
+ * first in the number of its parts, or has no room, goes to the ready list, which comes first in the next
+ * call. */
 #include "inside.h"
 
 #include <errno.h>
@@ -112,6 +113,30 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bo
     return count > 1 ? GZH_SEVERAL : slot->each > 1 ? GZH_PARTS : slot->size[0];
 }
 
+void gzh_lend(gzh_socket *s)
+{
+    s->lent = true;
+    s->borrower = pthread_self();
+}
+
+static bool another_has_it(const gzh_socket *s)
+{
+    return s->lent && !pthread_equal(s->borrower, pthread_self());
+}
+
+/* Lets the mutex go meanwhile. */
+static void wait_until_shared(gzh_socket *s)
+{
+    for (uint64_t end = gzh_now_ns() + PATIENCE; another_has_it(s) && gzh_now_ns() < end;) {
+        unlock(s);
+        GZH_PAUSE("batch: waits until it is shared");
+        sched_yield();
+        lock(s);
+    }
+    if (another_has_it(s))
+        s->lent = false;
+}
+
 int gzh_claim_to_receive(gzh_socket *s)
 {
     int rc = gzh_claim(s);
@@ -121,22 +146,19 @@ int gzh_claim_to_receive(gzh_socket *s)
         s->reader = pthread_self();
         s->has_reader = true;
     }
-    bool knows = s->two_readers && !s->lent && looked[s->look % LOOKED] == s->look;
-    if (knows || pthread_equal(s->reader, pthread_self()))
+    bool is_first = pthread_equal(s->reader, pthread_self());
+    bool has_looked = is_first || (s->two_readers && looked[s->look % LOOKED] == s->look);
+    if (has_looked && !another_has_it(s))
         return rc;
-    if (!s->two_readers)
+    if (!is_first && !s->two_readers) {
         s->look = atomic_fetch_add(&looks, 1) + 1;
-    s->two_readers = true;
+        s->two_readers = true;
+    }
     if (rc == 0)
         gzh_release(s, false);
-    for (uint64_t end = gzh_now_ns() + PATIENCE; s->lent && gzh_now_ns() < end;) {
-        unlock(s);
-        GZH_PAUSE("batch: waits until it is shared");
-        sched_yield();
-        lock(s);
-    }
-    s->lent = false;
-    looked[s->look % LOOKED] = s->look;
+    wait_until_shared(s);
+    if (!is_first)
+        looked[s->look % LOOKED] = s->look;
     return s->closing ? -ENOTSOCK : GZH_LOOK;
 }
 
@@ -145,15 +167,41 @@ int gzh_claim_to_poll(gzh_socket *s, int mask)
     return mask & ZMQ_POLLIN ? gzh_claim_to_receive(s) : gzh_claim(s);
 }
 
-int gzh_socket_put_back(gzh_socket *s, gzh_message *m)
+int gzh_socket_call_back(gzh_socket *s)
 {
     if (s->generation != gzh_generation)
         return GZH_FORKED;
-    gzh_message *kept = gzh_message_keep(m);
-    if (!kept)
-        return -ENOMEM;
     lock(s);
-    gzh_prepend_ready(s, kept);
+    wait_until_shared(s);
+    gzh_lend(s);
+    unlock(s);
+    return 0;
+}
+
+int gzh_socket_put_back(gzh_socket *s, gzh_message *const *messages, int count)
+{
+    if (s->generation != gzh_generation)
+        return GZH_FORKED;
+    gzh_message *last = NULL, *m; /* behind it the one before it, and so on */
+    for (int i = 0; i < count; i++) {
+        m = gzh_message_keep(messages[i]);
+        if (!m) {
+            while ((m = last)) {
+                last = m->next;
+                gzh_message_move(messages[--i], m);
+                gzh_message_free(m);
+            }
+            return -ENOMEM;
+        }
+        m->next = last;
+        last = m;
+    }
+    lock(s);
+    while ((m = last)) {
+        last = m->next;
+        gzh_prepend_ready(s, m);
+    }
+    s->lent = false;
     gzh_offer_ready(s);
     unlock(s);
     return 0;
@@ -172,7 +220,8 @@ int gzh_socket_shared(gzh_socket *s)
         }
         gzh_serve_pollers(s, ZMQ_POLLIN);
     }
-    s->lent = false;
+    if (!s->keeps)
+        s->lent = false; /* else when it is put back */
     int rc = s->closing ? -ENOTSOCK : s->keeps;
     unlock(s);
     return rc;

@@ -55,14 +55,15 @@ struct gzh_socket {
     bool owned, again, closing, set_linger;
     bool blocked; /* the owner is a companion, in a blocking call or a proxy */
     int linger;
-    /* How many messages one call may take next; 1 where there is no flood, 0 where never more. */
+    /* How many messages the last call took, 0: a single one; and how many one may take, 0: never more. */
     int batch, most;
     bool keeps; /* no more batches: somebody has asked for GZH_KEEP, or for one by one */
     uint64_t batch_began;
     pthread_t reader;      /* the first thread that received */
     bool has_reader, two_readers; /* two: no more batches */
     unsigned long look;           /* what each other thread must have looked at */
-    bool lent; /* the reader takes several, or has them and has not shared them yet */
+    bool lent; /* somebody takes several, or has them and has not shared them, or put them back, yet */
+    pthread_t borrower;
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
     int ready, granted, taken;
@@ -140,6 +141,7 @@ bool gzh_serve_receivers(gzh_socket *s);
 /* batch.c.  Owner: how many messages one call may take, by the socket's type and options (mutex not
  * held); and by what has been going on: the next. */
 void gzh_heed_batch(gzh_socket *s);
+void gzh_lend(gzh_socket *s); /* to the calling thread */
 int gzh_next_batch(gzh_socket *s, int flags);
 /* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all, with marks between
  * them or without.  m is empty afterwards.  *odd: one that is not like it; *dry: there was no other.  Returns

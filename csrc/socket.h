@@ -53,8 +53,8 @@ int gzh_socket_timeout(const gzh_socket *socket, int direction);
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
- * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with gzh_end.
- * Without one, the first call that may wait after a REQ has sent answers GZH_WAIT untried: hardly ever is
+ * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with
+ * gzh_end.  Without one, the first call that may wait after a REQ has sent answers GZH_WAIT untried: hardly ever is
  * its answer there, unless a poll has said so.
  * In a flood, GZH_SEVERAL: as many as GZH_BATCH, all of so many parts.  They are the caller's, who must
  * put them where all of the socket's receivers look first and then say so with gzh_socket_shared, which
@@ -66,12 +66,15 @@ int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_socket_shared(gzh_socket *socket);
 /* From now on there are no batches, as after GZH_KEEP; of one that is lent at this moment gzh_socket_shared
- * answers 1: it is to be put back. */
+ * answers 1: it is to be put back, and stays lent until then. */
 void gzh_socket_one_by_one(gzh_socket *socket);
 /* For tests: is something lent that was not shared yet, and is somebody still patient? */
 bool gzh_socket_lent(gzh_socket *socket);
-/* What was shared last comes first again, received by nobody; the message's shell stays the caller's. */
-int gzh_socket_put_back(gzh_socket *socket, gzh_message *message);
+/* What was shared is to be put back: it is lent to the caller from now on, whom others wait for, until the
+ * second call puts it where it comes first, received by nobody.  The messages' shells stay the caller's;
+ * with a result other than 0, what is in them too. */
+int gzh_socket_call_back(gzh_socket *socket);
+int gzh_socket_put_back(gzh_socket *socket, gzh_message *const *messages, int count);
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from copy import copy
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from operator import length_hint
 from typing import Any, Final
 from weakref import WeakSet
@@ -55,30 +55,39 @@ class Batches(Parts):
     _topics: list[bytes]  # what a SUB has subscribed to
 
     def _have(self, messages: Iterable[Any]) -> None:
-        self._batch = self._ready = iter(messages)
+        # In this order: see `_heed_mark`.
+        self._batch = batch = iter(messages)
+        self._ready = batch
 
     def _forget(self) -> None:
         self._have(())
+
+    def _add(self, batch: Iterator[Any]) -> None:
+        """What is left in it is received next, also if Ctrl-C has ended this call and it is made again."""
+        if batch is not self._batch and length_hint(self._batch):
+            # A signal handler has received meanwhile, and left something.
+            both: list[Any] = []
+            try:
+                both += batch
+                both += self._batch
+            finally:
+                batch = iter(both)
+                self._have(batch)
+        else:
+            self._have(batch)
 
     def _lying(self) -> list[Any]:
         """What is in it, marks too. Takes nothing."""
         return [*copy(self._batch)]
 
     def _has_ready(self) -> bool:
-        return length_hint(self._batch) > 0 and any(message is not _MARK for message in self._lying())
+        # (Not by _lying: whoever polls before each receive would have all of it copied each time.)
+        return length_hint(self._batch) > 0 and any(message is not _MARK for message in copy(self._batch))
 
     def _rescue(self, pair: tuple[Any, Any]) -> None:
         """Whoever was to have the messages of this slot did not get them: leave them to the next."""
-        slot, view = pair
-        if slot.several:
-            if not self._has_ready():
-                self._have(messages_in(slot, view))
-            slot.several = 0
-            rc = lib.gzh_socket_shared(self._ptr)
-            if rc < 0:
-                self._forget()  # closed meanwhile
-            elif rc:
-                self._put_back()
+        if pair[0].several:
+            self._share(pair)
 
     def _share(self, pair: tuple[Any, Any]) -> None:
         """Put a batch where each receiver looks first, this one too."""
@@ -87,12 +96,22 @@ class Batches(Parts):
         if slot.each > 1:
             for at in range((len(messages) - 1) // _MARK_EVERY * _MARK_EVERY, 0, -_MARK_EVERY):
                 messages.insert(at, _MARK)
-        # (There is something left where a signal handler has received meanwhile.)
-        self._have([*self._batch, *messages] if length_hint(self._batch) else messages)
-        slot.several = 0  # nothing is left to rescue: neither here, nor by the slot's next user
+        batch = iter(messages)
+        try:
+            slot.several = 0  # from here on they are in the batch alone
+            self._add(batch)
+            self._say_shared(1)
+        except BaseException:  # Ctrl-C
+            if not slot.several:
+                self._add(batch)
+                self._say_shared(0)
+            raise
+
+    def _say_shared(self, asked: int) -> None:
+        """asked: how many of them the caller was asked for, so that a close comes too late for those."""
         rc = lib.gzh_socket_shared(self._ptr)
-        if rc < 0:  # closed meanwhile: all but what was asked for goes
-            self._have(messages[:1])
+        if rc < 0:
+            self._have([*islice(self._batch, asked)])
         elif rc:  # it has a shadow meanwhile
             self._put_back()
 
@@ -106,30 +125,37 @@ class Batches(Parts):
             else:
                 return []
 
-    def _put_back(self) -> None:
-        """Leave all of it to the C core, which is to receive for itself: a proxy's."""
-        rest = [*self._batch]
-        try:
-            while rest:
-                if (message := rest.pop()) is not _MARK:
-                    self._put_back_one(message)
-        except BaseException:
-            self._have(rest)
-            raise
+    def _put_back(self, before: Iterable[Any] = ()) -> None:
+        """Leave all of it to the C core, which is to receive for itself: a proxy's.
 
-    def _put_back_one(self, message: Any) -> None:
-        """It comes first again."""
-        parts = [message] if type(message) is bytes else message
-        whole, _ = message_of(parts, True, False, 0, 0)
-        check(lib.gzh_socket_put_back(self._ptr, whole), f"{self!r}")
+        before: messages that come before those.
+        """
+        messages = [*before]
+        in_c: list[Any] = []
+        try:
+            check(lib.gzh_socket_call_back(self._ptr), f"{self!r}")
+            messages += self._batch
+            for message in messages:
+                if message is not _MARK:
+                    parts = [message] if type(message) is bytes else message
+                    in_c.append(message_of(parts, True, False, 0)[0])
+            check(lib.gzh_socket_put_back(self._ptr, in_c, len(in_c)), f"{self!r}")
+        except BaseException:  # Ctrl-C, or no memory
+            if not in_c or lib.gzh_message_parts(in_c[0]):  # they are not there
+                self._add(iter(messages))
+                lib.gzh_socket_shared(self._ptr)
+            raise
 
     def _heed_mark(self, flags: int) -> bool:
         """Whether others were let run, as the slice of time is over."""
         over = not flags & NOBLOCK and bool(_slice_is_over())
         if over:
-            if self._ready is self._batch:
+            batch = self._batch
+            if self._ready is batch:
                 # Each message may take long from now on: a mark behind each of those that are left.
-                self._ready = chain.from_iterable(zip(self._batch, repeat(_MARK)))
+                self._ready = chain.from_iterable(zip(batch, repeat(_MARK)))
+                if self._batch is not batch:  # another thread has used it up and has the next one
+                    self._ready = self._batch
             turn()
         return over
 

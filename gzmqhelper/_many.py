@@ -60,9 +60,8 @@ class Many(Messages):
             while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
                 pass
         except BaseException:  # Ctrl-C, as nothing waits with messages in its hand
-            self._put_back()
-            while messages:
-                self._put_back_one(messages.pop())
+            if messages:
+                self._put_back(messages)
             raise
         return messages
 

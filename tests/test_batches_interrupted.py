@@ -1,11 +1,14 @@
 """A Ctrl-C that comes when a batch (csrc/batch.c) has left C and nobody has it yet."""
 
 import contextlib
+import copy
+import signal
+import sys
 
 import gevent
 import pytest
 from crowd import in_threads, number_of
-from flood import fill_batch, lying, pair, send_all
+from flood import fill_batch, lying, pair, rest_of, send_all
 from support import wait_until
 
 import gzmqhelper as zmq
@@ -73,3 +76,118 @@ def test_ctrl_c_after_recv_many_brings_nothing_of_it_back(sockets, monkeypatch, 
         patch.setattr(_messages, "_recv", interrupted)
         pull.recv()
     assert got + rest(pull) == list(range(20))
+
+
+def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothing_of_it(sockets, monkeypatch):
+    pull, push = pair(sockets)
+    taken, sent = fill_batch(pull, push)
+    got = list(range(taken))
+    there, lent = [], []
+    real = _messages._recv
+
+    def handle(*_):
+        there.extend(number_of([pull.recv(zmq.NOBLOCK)]) for _ in range(3))
+        raise KeyboardInterrupt
+
+    def interrupted(*args):
+        rc = real(*args)
+        if rc == _messages._SEVERAL and not lent:
+            lent.append(True)
+            send_all(push, range(sent, sent + 100))
+            signal.raise_signal(signal.SIGUSR1)
+        return rc
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        monkeypatch.setattr(_messages, "_recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            while True:
+                if sent - len(got) < 40:
+                    send_all(push, range(sent, sent + 100))
+                    sent += 100
+                got.append(number_of([pull.recv()]))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    left = rest(pull)
+    assert left == sorted(left)
+    assert sorted(got + there + left) == list(range(sent + 100))
+
+
+# ---- at every instruction of what changes a socket's batch ---------------------------------------------
+
+
+class Interrupting:
+    """Within it, the nth instruction of these functions raises KeyboardInterrupt."""
+
+    def __init__(self, nth, *names):
+        self.nth = nth
+        self.names = names
+        self.seen = 0
+
+    @property
+    def raised(self):
+        return self.seen > self.nth
+
+    def __enter__(self):
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _call(self, frame, event, argument):
+        if frame.f_code.co_name not in self.names or "gzmqhelper" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame, event, argument):
+        if event == "opcode":
+            self.seen += 1
+            if self.raised:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._step
+
+
+CHANGES = "_add", "_have", "_share", "_say_shared", "_put_back", "__setattr__"
+
+
+def test_ctrl_c_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(sockets):
+    pull, push = pair(sockets)
+    taken = sent = nth = 0
+    while True:
+        if sent - taken < 40:
+            send_all(push, range(sent, sent + 100))
+            sent += 100
+        if lying(pull):
+            assert number_of([pull.recv()]) == taken
+            taken += 1
+            continue
+        with Interrupting(nth, *CHANGES) as interrupting, contextlib.suppress(KeyboardInterrupt):
+            assert number_of([pull.recv(timeout=5)]) == taken
+            taken += 1
+        if interrupting.raised:
+            nth += 1
+        elif interrupting.seen:  # else it was no batch
+            break
+    rest_of(pull, taken, sent)
+    assert nth > 50
+
+
+def test_ctrl_c_at_any_instruction_that_puts_a_batch_back_loses_nothing_of_it(sockets):
+    nth = 0
+    while True:
+        pull, push = pair(sockets)
+        taken, sent = fill_batch(pull, push)
+        with Interrupting(nth, *CHANGES) as interrupting, contextlib.suppress(KeyboardInterrupt):
+            other = copy.copy(pull)
+            assert lying(pull) == 0
+            other.close()
+        rest_of(pull, taken, sent)
+        pull.close()
+        push.close()
+        if not interrupting.raised:
+            break
+        nth += 1
+    assert nth > 50

@@ -7,14 +7,17 @@ import random
 
 import gevent
 import pytest
-from crowd import UNBOUNDED, drain, in_threads, number_of, numbered, spin
+from crowd import UNBOUNDED, drain, finish, in_threads, number_of, numbered, spin, threads
 from flood import fill_batch, lying, pair, rest_of, send_all
+from gevent.monkey import get_original
 from life import Baseline
 from support import run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _batches, _messages
 from gzmqhelper._native import lib
+
+get_ident, sleep = get_original("_thread", "get_ident"), get_original("time", "sleep")
 
 # ---- several threads ---------------------------------------------------------------------------------
 
@@ -111,6 +114,40 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
     (result,) = in_threads(second)
     assert result[1] in range(4)
     other.kill()
+
+
+def test_a_batch_that_comes_while_another_thread_marks_the_rest_of_the_last_one_is_not_lost(
+    sockets, monkeypatch
+):
+    pull, push = pair(sockets)
+    taken, sent = fill_batch(pull, push, 40)
+    got, marking, shared = list(range(taken)), [], []
+    real, here = _batches.repeat, get_ident()
+
+    def repeat(mark):
+        marking.append(True)
+        assert wait_until(lambda: shared)
+        return real(mark)
+
+    def second():
+        mine = []
+        while not marking:
+            mine.append(number_of([pull.recv(timeout=5)]))
+        return mine
+
+    monkeypatch.setattr(_batches, "repeat", repeat)
+    for module in _batches, _messages:
+        monkeypatch.setattr(module, "_slice_is_over", lambda: get_ident() != here and not shared)
+    with threads(second) as calls:
+        assert wait_until(lambda: marking)
+        got += [number_of([pull.recv()]) for _ in range(lying(pull))]
+        while not lying(pull):
+            send_all(push, range(sent, sent + 10))
+            sent += 10
+            got.append(number_of([pull.recv(timeout=5)]))
+        shared.append(True)
+        (others,) = finish(calls)
+    assert sorted(got + others + [number_of(message) for message in drain(pull)]) == list(range(sent))
 
 
 def test_unsubscribing_while_another_thread_receives_doubles_nothing(sockets):
@@ -319,6 +356,38 @@ def test_a_shadow_that_was_closed_receives_nothing_of_the_batch(sockets):
             call()
         assert caught.value.errno == zmq.ENOTSOCK
     rest_of(pull, taken, sent)
+
+
+@pytest.mark.parametrize("maker", ["first", "second"])
+def test_who_receives_while_a_batch_is_put_back_waits_for_it(sockets, monkeypatch, maker):
+    """By the thread that received first, or by another."""
+    pull, push = pair(sockets)
+    taken, sent = fill_batch(pull, push)
+    real, putting, shadows = _batches.message_of, [], []
+
+    def message_of(*args):
+        if not putting:
+            putting.append(True)
+            sleep(0.02)  # of its thread: the other finds nothing in Python, and newer messages in C
+        return real(*args)
+
+    def make():
+        shadows.append(copy.copy(pull))
+
+    def receive():
+        assert wait_until(lambda: putting)
+        return [number_of([pull.recv(timeout=5)]) for _ in range(sent - taken)]
+
+    monkeypatch.setattr(_batches, "message_of", message_of)
+    if maker == "first":
+        with threads(receive) as calls:
+            make()
+            (got,) = finish(calls)
+    else:
+        with threads(make) as calls:
+            got = receive()
+            finish(calls)
+    assert got == list(range(taken, sent))
 
 
 def test_a_socket_and_its_shadow_receive_a_flood_by_turns_in_order(sockets):

@@ -463,7 +463,7 @@ static void what_is_put_back_is_told_to_who_polls(void)
     born(&g);
     gzh_message *m = message_of("m1");
     CHECK_IS(try_poll(s.socket, g.companion, ZMQ_POLLIN, 0), GZH_WAIT);
-    CHECK_IS(gzh_socket_put_back(s.socket, m), 0);
+    CHECK_IS(gzh_socket_put_back(s.socket, &m, 1), 0);
     CHECK_IS(wait_on(&g, GZH_WAIT), ZMQ_POLLIN);
     CHECK_IS(recv_now(&g, s.socket), 2);
     gzh_message_free(m);
