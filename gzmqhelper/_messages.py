@@ -430,14 +430,14 @@ class Messages(Batches):
     def _try_joined(self, parts: list[Any], flags: int) -> int | None:
         """Send one copy of them all. None: leave them to `_send_parts`, which explains errors too."""
         try:
-            # (An item of an array may have more bytes than one, or none: then len is not its size.)
-            sizes = [len(part) if type(part) is bytes else memoryview(part).nbytes for part in parts]
+            sizes = [*map(_size_of, parts)]
+            total = sum(sizes)
             # Of large ones this would be a copy too many.
-            data = b"".join(parts) if sum(sizes) <= SLOT_BYTES else None
+            data = b"".join(parts) if total <= SLOT_BYTES else b""
         except (TypeError, BufferError):
             return None
         # (The tracker of a last part that is a Frame is what is returned.)
-        if not sizes or data is None or isinstance(parts[-1], Frame):
+        if not sizes or total != len(data) or isinstance(parts[-1], Frame):
             return None
         while (rc := int(_send_joined(self._ptr, data, sizes, len(sizes), flags))) == YIELD:
             turn()
@@ -515,6 +515,11 @@ class Messages(Batches):
                     return 0
             if rc != _LOOK:
                 return check(rc, f"poll on {self!r}")
+
+
+def _size_of(part: Any) -> int:
+    """In bytes. An item of an array may have more of them than one, or none: then len is not that."""
+    return len(part) if type(part) is bytes or isinstance(part, Frame) else memoryview(part).nbytes
 
 
 def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:
