@@ -38,6 +38,7 @@ from ._pins import let_go
 from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
 _thread_number = original("_thread", "get_ident")
+_close = original("os", "close")  # at once: gevent's closes when its loop has looked
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
@@ -436,7 +437,7 @@ def _ready_descriptor() -> int:
         except OSError as e:
             raise errors.error(e.errno or 0, "a descriptor to yield with") from None
         os.write(other, b"\0")
-        os.close(other)
+        _close(other)
     return _ready
 
 

@@ -30,6 +30,7 @@ from .constants import LAST_ENDPOINT, SocketType
 __all__ = ["Report", "Waiting", "report", "report_on_signal"]
 
 _thread_number = original("_thread", "get_ident")
+_close = original("os", "close")  # at once: gevent's needs its loop, which a child has yet to make anew
 _PACKAGE: Final = __name__.partition(".")[0]
 _FOLDER: Final = os.path.join(os.path.dirname(__file__), "")
 _GREENLETS: Final = 100  # so many are printed
@@ -307,7 +308,7 @@ def _begin() -> tuple[int, int]:
         _start_thread(_print_reports, (made[0],))
     except BaseException as e:
         for descriptor in made:
-            os.close(descriptor)
+            _close(descriptor)
         if isinstance(e, RuntimeError):
             check(NO_THREAD, "report_on_signal")
         raise
@@ -337,7 +338,7 @@ def _in_child() -> None:
     if inherited is None:
         return
     for descriptor in inherited:
-        os.close(descriptor)
+        _close(descriptor)
     for signum in _signals:
         report_on_signal(signum)
 

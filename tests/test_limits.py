@@ -194,6 +194,20 @@ def test_without_descriptors_nobody_joins_a_device_and_the_error_says_so():
     )
 
 
+def test_what_the_first_yield_opens_is_closed_at_once_where_gevent_has_patched_close():
+    """Not some turns of its loop later, when the count of what is open has been taken already."""
+    run("""
+        import gevent.monkey; gevent.monkey.patch_all()
+        import gevent
+        from gzmqhelper import _helper
+        from support import descriptors
+        gevent.sleep(0)  # with a hub
+        before = descriptors()
+        _helper._ready_descriptor()
+        assert descriptors() == before + 1
+    """)
+
+
 def test_a_second_wait_without_a_descriptor_is_refused_and_the_first_is_served():
     run_here(
         """
