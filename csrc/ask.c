@@ -32,10 +32,14 @@
  * it, and its timers are late. */
 #define JUST_NOW 2000000
 
-static int a_few(const gzh_socket *s)
+static int a_few(gzh_socket *s)
 {
+    /* (Those who let others run at this moment neither wait nor were granted, but have had their part.) */
     int all = s->receivers.count + s->granted + 1;
-    long average = s->crowd / all, few = average / 2, most = average < EVENS_OUT ? A_LOT_FOR_ALL / all : A_LOT;
+    if (all > s->sharers)
+        s->sharers = all;
+    long average = s->crowd / s->sharers, few = average / 2;
+    long most = average < EVENS_OUT ? A_LOT_FOR_ALL / s->sharers : A_LOT;
     if (few > most)
         few = most;
     return few > A_FEW ? (int)few : A_FEW;
@@ -46,6 +50,8 @@ static int a_few(const gzh_socket *s)
  * twentieth of a receive. */
 static _Thread_local uint64_t slice_end;
 static _Thread_local bool slice_is_short;
+/* Whoever got the slice has let others run, and has received nothing in it yet. */
+static _Thread_local bool slice_is_new;
 
 static uint64_t slice_clock(void)
 {
@@ -56,6 +62,7 @@ void gzh_slice(uint64_t nanoseconds)
 {
     slice_is_short = nanoseconds < 1000000;
     slice_end = slice_clock() + nanoseconds;
+    slice_is_new = true;
 }
 
 bool gzh_slice_is_over(void)
@@ -284,8 +291,10 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
     if (nonblock && s->receivers.head)
         gzh_serve_receivers(s); /* they came first; what is left is ours */
     bool ahead = s->receivers.head || s->granted > 0;
-    if (!ahead)
+    /* Who came when the slice was over has had one, where the others of the crowd have had their few. */
+    if (!ahead || slice_is_new)
         s->taken = 0;
+    slice_is_new = false;
     atomic_store_explicit(&s->crowded, ahead, memory_order_relaxed);
     if (s->receivers.head || (ahead && !nonblock && s->taken++ >= a_few(s))) {
         rc = gzh_not_yet(s, r, nonblock);
@@ -297,9 +306,11 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
             atomic_store_explicit(&s->awaited, false, memory_order_relaxed);
         }
         dry = rc == -EAGAIN;
-        s->crowd = dry ? 0 : s->crowd + ahead;
-        if (dry)
+        s->crowd += ahead;
+        if (dry) {
+            gzh_end_crowd(s);
             rc = gzh_not_yet(s, r, nonblock);
+        }
         bool alone = !kept && !ahead && !r && !s->pollers.head;
         int most = rc || !alone || flags & GZH_KEEP ? 1
                    : many                           ? many

@@ -67,8 +67,16 @@ struct gzh_socket {
     queue receivers, senders, pollers, calls;
     gzh_message *ready_head, *ready_tail;
     int ready, granted, taken;
-    long crowd; /* messages received while several wanted them, since there was none last */
+    /* Messages received while several wanted them, since there was none last, and how many wanted them at
+     * most. */
+    long crowd;
+    int sharers;
 };
+
+static inline void gzh_end_crowd(gzh_socket *s)
+{
+    s->crowd = s->sharers = 0;
+}
 
 /* Where not said otherwise, the mutex is held on entry and on exit. */
 

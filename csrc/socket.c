@@ -166,7 +166,7 @@ bool gzh_serve_receivers(gzh_socket *s)
             gzh_append_ready(s, m);
             gzh_grant_ready(s);
         } else if (error == EAGAIN) {
-            s->crowd = 0;
+            gzh_end_crowd(s);
             return false;
         } else if (s->receivers.head) { /* EFSM is this caller's error; ETERM comes to each in turn */
             gzh_request *r = s->receivers.head;

@@ -352,6 +352,65 @@ static void receivers_at_once_take_only_a_few_before_the_granted(void)
     end_scene(&s);
 }
 
+static int take_a_few(greenlet *g, gzh_socket *socket)
+{
+    int taken = 0;
+    until_nobody_is_inside(socket);
+    while (try_recv(socket, NULL, g->slot, 0) == 1)
+        taken++;
+    return taken;
+}
+
+static void who_has_let_others_run_takes_a_few_as_they_have(void)
+{
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet a, b;
+    born(&a);
+    born(&b);
+    CHECK_IS(ask_recv(&a, s.socket), GZH_WAIT);
+    for (int i = 0; i < 40; i++)
+        fake_deliver(s.zmq, "m");
+    WAIT_TOLD(&a);
+    int few = take_a_few(&b, s.socket);
+    CHECK(few > 0);
+    CHECK_IS(take_a_few(&b, s.socket), 0);
+    gzh_slice(3600ull * 1000000000);
+    CHECK_IS(take_a_few(&b, s.socket), few);
+    CHECK_IS(take_a_few(&b, s.socket), 0);
+    CHECK_IS(end_wait(&a), 1);
+    dies(&a);
+    dies(&b);
+    end_scene(&s);
+}
+
+static void a_few_are_reckoned_by_all_who_share_also_while_they_let_others_run(void)
+{
+    enum { ALL = 8 };
+    scene s = begin_scene(ZMQ_PULL);
+    greenlet g[ALL];
+    int had = 0;
+    for (int i = 0; i < ALL; i++) {
+        born(&g[i]);
+        CHECK_IS(ask_recv(&g[i], s.socket), GZH_WAIT);
+    }
+    for (int i = 0; i < 3000; i++)
+        fake_deliver(s.zmq, "m");
+    for (int i = 0; had < 1000; i = (i + 1) % ALL) {
+        CHECK_IS(wait_on(&g[i], GZH_WAIT), 1);
+        had += 1 + take_a_few(&g[i], s.socket);
+        CHECK_IS(ask_recv(&g[i], s.socket), GZH_WAIT);
+    }
+    for (int i = 1; i < ALL; i++)
+        CHECK_IS(wait_on(&g[i], GZH_WAIT), 1); /* and they wait no more, as if their slice were over */
+    WAIT_TOLD(&g[0]);
+    gzh_slice(3600ull * 1000000000);
+    CHECK(take_a_few(&g[1], s.socket) <= (had + ALL) / ALL);
+    CHECK_IS(end_wait(&g[0]), 1);
+    for (int i = 0; i < ALL; i++)
+        dies(&g[i]);
+    end_scene(&s);
+}
+
 static void errors_of_the_call_come_to_the_caller_and_stop_nobody_else(void)
 {
     scene s = begin_scene(ZMQ_PULL);
@@ -515,6 +574,8 @@ int main(void)
     RUN(a_message_is_not_missed_by_one_who_queued_behind_a_nonblocking_call);
     RUN(a_nonblocking_receive_takes_only_what_the_waiting_leave);
     RUN(receivers_at_once_take_only_a_few_before_the_granted);
+    RUN(who_has_let_others_run_takes_a_few_as_they_have);
+    RUN(a_few_are_reckoned_by_all_who_share_also_while_they_let_others_run);
     RUN(errors_of_the_call_come_to_the_caller_and_stop_nobody_else);
     RUN(many_receivers_receive_every_message_once_and_in_order);
     RUN(receivers_that_come_and_go_lose_nothing);
