@@ -2,11 +2,11 @@
  *
  * The way from Python to here and back costs more than a receive.  So in a flood one call takes
  * several messages, up to twice as many as the last one took, and lends them to Python, which shares
- * them: puts them where each of the socket's receivers looks first.  Nobody may wait here while some lie there; so
- * there are none while anybody waits, and none any more once a second thread receives or polls.  That
- * one, and each further one, may have looked before the first shared what it had been lent, and is sent
+ * them: puts them where each of the socket's receivers looks first.  Nobody may wait here while some lie
+ * there; so there are none while anybody waits, and none any more once a second thread receives or polls.
+ * That one, and each further one, may have looked before the first shared what it had been lent, and is sent
  * back to look again.  If it has lost its patience and waits already when the first shares at last, it
- * is sent back then; only the order suffers.  It is the same while what was shared is taken back.
+ * is sent back then; only the order suffers.  It is the same while what was shared is recalled.
  *
  * There are marks between them, where a receiver looks whether its slice of time is over; and so few that
  * what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the
@@ -167,7 +167,7 @@ int gzh_claim_to_poll(gzh_socket *s, int mask)
     return mask & ZMQ_POLLIN ? gzh_claim_to_receive(s) : gzh_claim(s);
 }
 
-int gzh_socket_call_back(gzh_socket *s)
+int gzh_socket_recall(gzh_socket *s)
 {
     if (s->generation != gzh_generation)
         return GZH_FORKED;

@@ -95,7 +95,7 @@ void gzh_socket_drop(gzh_socket *socket);
 int gzh_socket_shared(gzh_socket *socket);
 void gzh_socket_one_by_one(gzh_socket *socket);
 bool gzh_socket_lent(gzh_socket *socket);
-int gzh_socket_call_back(gzh_socket *socket);
+int gzh_socket_recall(gzh_socket *socket);
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *const *messages, int count);
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);

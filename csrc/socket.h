@@ -54,8 +54,8 @@ int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
  * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with
- * gzh_end.  Without one, the first call that may wait after a REQ has sent answers GZH_WAIT untried: hardly ever is
- * its answer there, unless a poll has said so.
+ * gzh_end.  Without one, the first call that may wait after a REQ has sent answers GZH_WAIT untried: hardly
+ * ever is its answer there, unless a poll has said so.
  * In a flood, GZH_SEVERAL: as many as GZH_BATCH, all of so many parts.  They are the caller's, who must
  * put them where all of the socket's receivers look first and then say so with gzh_socket_shared, which
  * answers -ENOTSOCK where nobody is to receive them any more; until then no other thread receives, so
@@ -71,9 +71,9 @@ void gzh_socket_one_by_one(gzh_socket *socket);
 /* For tests: is something lent that was not shared yet, and is somebody still patient? */
 bool gzh_socket_lent(gzh_socket *socket);
 /* What was shared is to be put back: it is lent to the caller from now on, whom others wait for, until the
- * second call puts it where it comes first, received by nobody.  The messages' shells stay the caller's;
- * with a result other than 0, what is in them too. */
-int gzh_socket_call_back(gzh_socket *socket);
+ * second call puts it where it comes first, received by nobody; without messages, that only ends the loan.
+ * The messages' shells stay the caller's; with a result other than 0, what is in them too. */
+int gzh_socket_recall(gzh_socket *socket);
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *const *messages, int count);
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);

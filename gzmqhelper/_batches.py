@@ -133,7 +133,7 @@ class Batches(Parts):
         messages = [*before]
         in_c: list[Any] = []
         try:
-            check(lib.gzh_socket_call_back(self._ptr), f"{self!r}")
+            check(lib.gzh_socket_recall(self._ptr), f"{self!r}")
             messages += self._batch
             for message in messages:
                 if message is not _MARK:
@@ -143,7 +143,9 @@ class Batches(Parts):
         except BaseException:  # Ctrl-C, or no memory
             if not in_c or lib.gzh_message_parts(in_c[0]):  # they are not there
                 self._add(iter(messages))
-                lib.gzh_socket_shared(self._ptr)
+                if lib.gzh_socket_shared(self._ptr) < 0:
+                    self._forget()  # closed meanwhile
+                lib.gzh_socket_put_back(self._ptr, [], 0)  # nothing: but nobody waits for us any more
             raise
 
     def _heed_mark(self, flags: int) -> bool:

@@ -55,7 +55,7 @@ _SLICE: Final = 3_000_000
 _SHARE: Final = 20_000
 # How long one stays awake for an answer; those by loopback take half of it. And after how many of them
 # one waits all the same, so that the hub turns: about once in a millisecond. (It dozes only if its hub has
-# turned in the last two.)
+# turned in the last two milliseconds.)
 _MOMENT: Final = 100_000
 _ANSWERS: Final = 16
 # With one processor the answer could not come meanwhile.

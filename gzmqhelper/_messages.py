@@ -430,7 +430,7 @@ class Messages(Batches):
     def _try_joined(self, parts: list[Any], flags: int) -> int | None:
         """Send one copy of them all. None: leave them to `_send_parts`, which explains errors too."""
         try:
-            sizes = [*map(_size_of, parts)]
+            sizes = [len(part) if type(part) is bytes else _size_of(part) for part in parts]
             total = sum(sizes)
             # Of large ones this would be a copy too many.
             data = b"".join(parts) if total <= SLOT_BYTES else b""
@@ -519,7 +519,7 @@ class Messages(Batches):
 
 def _size_of(part: Any) -> int:
     """In bytes. An item of an array may have more of them than one, or none: then len is not that."""
-    return len(part) if type(part) is bytes or isinstance(part, Frame) else memoryview(part).nbytes
+    return len(part) if isinstance(part, Frame) else memoryview(part).nbytes  # a closed Frame says so
 
 
 def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:

@@ -13,6 +13,7 @@ from support import wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _messages
+from gzmqhelper._native import lib
 
 
 def rest(pull):
@@ -116,12 +117,14 @@ def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothin
 # ---- at every instruction of what changes a socket's batch ---------------------------------------------
 
 
-class Interrupting:
-    """Within it, the nth instruction of these functions raises KeyboardInterrupt."""
+CHANGES = "_add", "_have", "_share", "_say_shared", "_put_back", "__setattr__"
 
-    def __init__(self, nth, *names):
+
+class Interrupting:
+    """Within it, the nth instruction of those functions raises KeyboardInterrupt."""
+
+    def __init__(self, nth):
         self.nth = nth
-        self.names = names
         self.seen = 0
 
     @property
@@ -136,7 +139,7 @@ class Interrupting:
         sys.settrace(None)
 
     def _call(self, frame, event, argument):
-        if frame.f_code.co_name not in self.names or "gzmqhelper" not in frame.f_code.co_filename:
+        if frame.f_code.co_name not in CHANGES or "gzmqhelper" not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes = True
         return self._step
@@ -150,9 +153,6 @@ class Interrupting:
         return self._step
 
 
-CHANGES = "_add", "_have", "_share", "_say_shared", "_put_back", "__setattr__"
-
-
 def test_ctrl_c_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(sockets):
     pull, push = pair(sockets)
     taken = sent = nth = 0
@@ -164,9 +164,10 @@ def test_ctrl_c_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(socke
             assert number_of([pull.recv()]) == taken
             taken += 1
             continue
-        with Interrupting(nth, *CHANGES) as interrupting, contextlib.suppress(KeyboardInterrupt):
+        with Interrupting(nth) as interrupting, contextlib.suppress(KeyboardInterrupt):
             assert number_of([pull.recv(timeout=5)]) == taken
             taken += 1
+        assert not lib.gzh_socket_lent(pull._ptr)
         if interrupting.raised:
             nth += 1
         elif interrupting.seen:  # else it was no batch
@@ -180,10 +181,11 @@ def test_ctrl_c_at_any_instruction_that_puts_a_batch_back_loses_nothing_of_it(so
     while True:
         pull, push = pair(sockets)
         taken, sent = fill_batch(pull, push)
-        with Interrupting(nth, *CHANGES) as interrupting, contextlib.suppress(KeyboardInterrupt):
+        with Interrupting(nth) as interrupting, contextlib.suppress(KeyboardInterrupt):
             other = copy.copy(pull)
             assert lying(pull) == 0
             other.close()
+        assert not lib.gzh_socket_lent(pull._ptr)
         rest_of(pull, taken, sent)
         pull.close()
         push.close()
