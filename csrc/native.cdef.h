@@ -75,12 +75,6 @@ void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
-int gzh_send(gzh_socket *socket, const char *data, size_t size, int flags);
-int gzh_send_parts(gzh_socket *socket, const char *data, const size_t *sizes, int parts, int flags);
-int gzh_send_few(gzh_socket *socket, int parts, const char *first, size_t first_size, const char *second,
-                 size_t second_size, const char *third, size_t third_size, int flags);
-int gzh_send_many(gzh_socket *socket, const char *data, const char *sizes, const int *parts, int count,
-                  int flags);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 int gzh_poll_look(gzh_poll_item *items, int count, int flags);

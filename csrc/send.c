@@ -6,12 +6,10 @@
 
 #include "watch.h"
 
-/* A message that is to go: made already, or of parts to be copied, which lie one behind the other or each
- * somewhere. */
+/* A message that is to go: made already, or of parts to be copied. */
 typedef struct {
     gzh_message *message; /* or NULL */
-    const char *data;
-    const void *const *apart; /* or NULL */
+    const void *const *data;
     const size_t *sizes;
     int parts;
 } outgoing;
@@ -26,13 +24,12 @@ static int copy_part(gzh_socket *s, zmq_msg_t *part, const void *data, size_t si
 static int put(gzh_socket *s, const outgoing *out)
 {
     gzh_message m;
-    const char *from = out->data;
     int error = 0;
     if (out->message)
         return gzh_put(s, out->message);
     if (out->parts == 1) {
         zmq_msg_t part;
-        error = -copy_part(s, &part, out->apart ? out->apart[0] : from, out->sizes[0]);
+        error = -copy_part(s, &part, out->data[0], out->sizes[0]);
         if (error)
             return error;
         error = gzh_put_part(s, &part);
@@ -41,13 +38,10 @@ static int put(gzh_socket *s, const outgoing *out)
     }
     gzh_message_init(&m);
     for (int i = 0; i < out->parts && !error; i++) {
-        const void *part = out->apart ? out->apart[i] : from;
         zmq_msg_t *place = gzh_message_place(&m);
-        error = place ? -copy_part(s, place, part, out->sizes[i]) : ENOMEM;
+        error = place ? -copy_part(s, place, out->data[i], out->sizes[i]) : ENOMEM;
         if (error && place)
             m.count--;
-        if (!out->apart)
-            from += out->sizes[i];
     }
     if (!error)
         error = gzh_put(s, &m);
@@ -101,6 +95,8 @@ static uint64_t grace(const gzh_socket *s)
 
 static int send_at_once(gzh_socket *s, const outgoing *out, int flags)
 {
+    if (flags & ~ZMQ_DONTWAIT)
+        return GZH_LOOK;
     bool nonblock = gzh_may_not_wait(s, flags, 1);
     int rc = gzh_enter(s, NULL, nonblock, grace(s));
     return rc ? rc : send_any(s, NULL, out, nonblock);
@@ -108,30 +104,22 @@ static int send_at_once(gzh_socket *s, const outgoing *out, int flags)
 
 int gzh_send(gzh_socket *s, const void *data, size_t size, int flags)
 {
-    if (flags & ~ZMQ_DONTWAIT)
-        return GZH_LOOK;
-    return send_at_once(s, &(outgoing){.data = data, .sizes = &size, .parts = 1}, flags);
+    return send_at_once(s, &(outgoing){.data = &data, .sizes = &size, .parts = 1}, flags);
 }
 
-int gzh_send_parts(gzh_socket *s, const void *data, const size_t *sizes, int parts, int flags)
+int gzh_send_parts(gzh_socket *s, const void *const *parts, const size_t *sizes, int count, int flags)
 {
-    return send_at_once(s, &(outgoing){.data = data, .sizes = sizes, .parts = parts}, flags);
+    return send_at_once(s, &(outgoing){.data = parts, .sizes = sizes, .parts = count}, flags);
 }
 
-int gzh_send_few(gzh_socket *s, int parts, const void *first, size_t first_size, const void *second,
-                 size_t second_size, const void *third, size_t third_size, int flags)
-{
-    const void *apart[] = {first, second, third};
-    const size_t sizes[] = {first_size, second_size, third_size};
-    return send_at_once(s, &(outgoing){.apart = apart, .sizes = sizes, .parts = parts}, flags);
-}
-
-/* (The sizes are size_t's in a Python bytes, which begins where one may lie.) */
-int gzh_send_many(gzh_socket *s, const void *data, const void *sizes, const int *parts, int count, int flags)
+int gzh_send_many(gzh_socket *s, const void *const *parts, const size_t *sizes, const int *counts,
+                  int messages, int flags)
 {
     bool nonblock = gzh_may_not_wait(s, flags, 1), ahead;
-    outgoing out = {.data = data, .sizes = sizes, .parts = 1};
+    outgoing out = {.data = parts, .sizes = sizes};
     int sent = 0;
+    if (flags & ~ZMQ_DONTWAIT)
+        return GZH_LOOK;
     int rc = gzh_enter(s, NULL, nonblock, 0);
     if (rc)
         return rc;
@@ -143,13 +131,12 @@ int gzh_send_many(gzh_socket *s, const void *data, const void *sizes, const int 
     rc = gzh_in_step(s);
     ahead = s->senders.head != NULL;
     unlock(s);
-    while (rc == 0 && !ahead && sent < count) {
-        if (parts)
-            out.parts = parts[sent];
+    while (rc == 0 && !ahead && sent < messages) {
+        out.parts = counts[sent];
         rc = -put_or_look(s, &out);
         sent += rc == 0;
-        for (int i = 0; i < out.parts; i++)
-            out.data += *out.sizes++;
+        out.data += out.parts;
+        out.sizes += out.parts;
     }
     lock(s);
     gzh_release(s, false);

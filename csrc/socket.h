@@ -78,16 +78,14 @@ int gzh_socket_put_back(gzh_socket *socket, gzh_message *const *messages, int co
 /* At once, as many as `most`, all of so many parts: what gzh_recv returns, and nothing to be shared. */
 int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 
-/* zmq_msg_send of one part, copied (GZH_LOOK: the flags say more than DONTWAIT; nothing was done); of
- * several that lie one behind the other, copied; of up to three, each copied from where it is.  0. */
+/* zmq_msg_send of one part, copied; of several, each copied from where it is.  0; or GZH_LOOK: the flags
+ * say more than DONTWAIT, and nothing was done. */
 int gzh_send(gzh_socket *socket, const void *data, size_t size, int flags);
-int gzh_send_parts(gzh_socket *socket, const void *data, const size_t *sizes, int parts, int flags);
-int gzh_send_few(gzh_socket *socket, int parts, const void *first, size_t first_size, const void *second,
-                 size_t second_size, const void *third, size_t third_size, int flags);
-/* Several messages: `parts` tells of how many parts each is made, NULL: of one.  How many were sent, if
- * any; else what kept the first from it. */
-int gzh_send_many(gzh_socket *socket, const void *data, const void *sizes, const int *parts, int count,
-                  int flags);
+int gzh_send_parts(gzh_socket *socket, const void *const *parts, const size_t *sizes, int count, int flags);
+/* Several messages: `counts` tells of how many parts each is made.  How many were sent, if any; else what
+ * kept the first from it. */
+int gzh_send_many(gzh_socket *socket, const void *const *parts, const size_t *sizes, const int *counts,
+                  int messages, int flags);
 /* The same of a message, which is empty afterwards when 0, and with a companion whatever the result, but
  * for one that says that nothing began: GZH_BUSY, GZH_FORKED, GZH_NO_THREAD, or no descriptor or memory
  * for the wait.  Its shell stays the caller's. */

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from ._frame import message_of
 from ._helper import check, turn
-from ._native import lib
+from ._native import ffi, lib
 from ._parts import Parts
 from ._slots import messages_in
 from .constants import NOBLOCK
@@ -45,7 +45,7 @@ class Batches(Parts):
     """The part of `Socket` that keeps what was received for whoever receives next; see there."""
 
     # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more.
-    __slots__ = ("_batch", "_ptr", "_ready", "_topics")
+    __slots__ = ("_batch", "_ptr", "_topics")
     _ptr: Any
     # What is received next, by whomever: bytes, a list of several parts, or a mark. An iterator over a
     # list, as to take the next from it costs half of what it costs to take it from a deque, also where
@@ -53,6 +53,11 @@ class Batches(Parts):
     _batch: Iterator[Any]
     _ready: Iterator[Any]  # it, or one that takes from it and has marks of its own
     _topics: list[bytes]  # what a SUB has subscribed to
+
+    def _use(self, pointer: Any) -> None:
+        """The C core's socket, which is this one's from now on."""
+        self._ptr = pointer
+        self._address = int(ffi.cast("size_t", pointer))
 
     def _have(self, messages: Iterable[Any]) -> None:
         # In this order: see `_heed_mark`.

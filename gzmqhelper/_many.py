@@ -7,7 +7,6 @@ Between `_messages.py`, which waits for single ones and takes care of all that i
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -15,19 +14,12 @@ from . import errors
 from ._arguments import in_time
 from ._helper import WAIT, YIELD, check, current, turn
 from ._messages import Messages
-from ._native import ffi, lib
+from ._native import lib
 from ._slots import messages_in, return_slot, some_slot
 from .constants import NOBLOCK, SNDMORE, Errno
 
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _NOTHING: Final = frozenset({WAIT, YIELD, lib.GZH_LOOK, -int(Errno.EAGAIN)})
-_BYTES: Final = {bytes}
-_SEQUENCES: Final = (list, tuple)
-_NULL: Final = ffi.NULL
-_send_many = lib.gzh_send_many
-# So many in one call of the C core: between two of them the slice of time is looked at.
-_CHUNK: Final = 500
-_CHUNK_BYTES: Final = 1 << 18
 
 
 class Many(Messages):
@@ -113,13 +105,11 @@ class Many(Messages):
             raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
         waiting = list(messages)
         end = None if timeout is None else time.monotonic() + timeout
-        sent, most = 0, _CHUNK
+        sent = 0
         try:
             while sent < len(waiting):
-                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, most, flags)
+                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, flags)
                 sent += count
-                # Each chunk is looked through before it is sent: where not all of it was, it was too long.
-                most = min(2 * count, _CHUNK) or 1
                 if count == 0:
                     left = None if end is None else max(end - time.monotonic(), 0)
                     self._send_one(waiting[sent], sent, flags, copy, left)
@@ -139,44 +129,11 @@ class Many(Messages):
             kind = TypeError if isinstance(e, TypeError) else ValueError
             raise kind(f"send_many: message {index}: {e}") from e
 
-    def _send_at_once(self, messages: list[Any], begin: int, most: int, flags: int) -> int:
-        """Send what is bytes, and as much of it as there is room for; returns how many, at most ``most``."""
-        while most:
-            parts, chunk = _NULL, messages
-            if begin or len(messages) > most:
-                chunk = messages[begin : begin + most]
-            count = len(chunk)
-            if list(map(type, chunk)).count(bytes) != count:
-                parts, chunk = _flat(chunk)
-                count = len(parts)
-            sizes = list(map(len, chunk))
-            total = sum(sizes)
-            if total <= _CHUNK_BYTES:
-                break
-            most = count * _CHUNK_BYTES // total
-        else:
-            return 0  # a large one is not copied twice
-        if count == 0:
-            return 0
-        data = b"".join(chunk)
-        # (cffi would make an array of a list one number after the other.)
-        sizes_in_c = array("L", sizes).tobytes()
-        while (rc := int(_send_many(self._ptr, data, sizes_in_c, parts, count, flags))) == YIELD:
+    def _send_at_once(self, messages: list[Any], begin: int, flags: int) -> int:
+        """Send those from there on that are bytes, as many as there is room for; returns how many."""
+        while (rc := self._send_several(messages, begin, flags)) == YIELD:
             turn()
         return 0 if rc in _NOTHING else check(rc, f"send_many on {self!r}")
-
-
-def _flat(messages: list[Any]) -> tuple[list[int], list[bytes]]:
-    """How many parts each message has, and all parts: of those at the beginning that are made of bytes."""
-    numbers: list[int] = []
-    flat: list[bytes] = []
-    for message in messages:
-        parts = message if type(message) in _SEQUENCES else (message,)
-        if set(map(type, parts)) != _BYTES:
-            break
-        numbers.append(len(parts))
-        flat += parts
-    return numbers, flat
 
 
 def message_of_parts(parts: Any) -> Any:

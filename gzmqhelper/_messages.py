@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, overload
+from typing import Any, Final
 
 from gevent.exceptions import BlockingSwitchOutError
 
@@ -43,9 +43,6 @@ _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _recv = lib.gzh_recv
-_send = lib.gzh_send
-_send_joined = lib.gzh_send_parts
-_send_few = lib.gzh_send_few
 _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
@@ -89,7 +86,6 @@ def _end_other(ask: tuple[Any, ...], companion: Any, give_up: bool) -> int:
 class Messages(Batches):
     """The part of `Socket` that receives and sends; see there."""
 
-    # (`timeout` below may be given by position, as a keyword-only argument would cost each call 30 ns.)
     __slots__ = ("_closed",)
     _closed: bool
     type: SocketType | int
@@ -97,63 +93,30 @@ class Messages(Batches):
 
     # ---- receiving -------------------------------------------------------------------------------
 
-    @overload
-    def recv(
-        self, flags: int = ..., copy: Literal[True] = ..., track: bool = ..., timeout: float | None = ...
-    ) -> bytes: ...
-    @overload
-    def recv(
-        self, flags: int = ..., *, copy: Literal[False], track: bool = ..., timeout: float | None = ...
-    ) -> Frame: ...
-    @overload
-    def recv(
-        self, flags: int, copy: Literal[False], track: bool = ..., timeout: float | None = ...
-    ) -> Frame: ...
-    @overload
-    def recv(
-        self, flags: int = ..., copy: bool = ..., track: bool = ..., timeout: float | None = ...
-    ) -> bytes | Frame: ...
+    # `recv`, `send` and those of several parts are in csrc/python.c, which leaves to these here what cannot
+    # be done at once, or is asked for seldom.
 
-    def recv(
+    def _recv(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> bytes | Frame:
-        """Receive one part (zmq_msg_recv): bytes, copied, or with ``copy=False`` a `Frame`.
-
-        After the first part of a message the others are this greenlet's to receive (see ``RCVMORE``,
-        or ``Frame.more``); other greenlets receive other messages meanwhile. In a flood that was received
-        as bytes, the first Frames may have no properties (`Frame.get`): up to 255, which had come before.
-        """
-        parts = None
-        if copy and not self._partial:
-            # Nearly every call of a busy program ends in these lines.
-            for message in self._ready:
-                if type(message) is bytes:
-                    return message
-                if message:
-                    parts = message
-                    break
-                if _slice_is_over() and self._heed_mark(self._flags(flags, copy, timeout)):
-                    break
-            else:
-                if timeout is None:
-                    try:
-                        pair = take_slot()
-                    except IndexError:
-                        pair = new_slot()
-                    try:
-                        n = _recv(self._ptr, _NOBODY, pair[0], flags)
-                        if n == _SEVERAL:
-                            self._share(pair)
-                    except BaseException:  # Ctrl-C
-                        self._rescue(pair)
-                        integer("flags", flags)
-                        raise
-                    if n >= 0:
-                        data: bytes = pair[1][:n]
-                        return_slot(pair)
-                        return data
-                    parts = self._finish(pair, n, flags, None)
-        if parts is None:
+        if type(flags) is not int:
+            flags = integer("flags", flags)
+        parts: list[Any] = []
+        if copy and timeout is None and not self._partial:
+            # Every call that brings one message, or a batch, ends in these lines.
+            parts = self._take_ready(flags)
+            if not parts:
+                try:
+                    pair = take_slot()
+                except IndexError:
+                    pair = new_slot()
+                rc = self._ask(pair, flags)
+                if rc >= 0:
+                    data: bytes = pair[1][:rc]
+                    return_slot(pair)
+                    return data
+                parts = self._finish(pair, rc, flags, None)
+        else:
             flags = self._flags(flags, copy, timeout)
             parts = self._take_unread() or self._take_ready(flags)
             if not parts:
@@ -166,48 +129,21 @@ class Messages(Batches):
             return first
         return _as(first, copy, len(parts) > 1, track)
 
-    @overload
-    def recv_multipart(
-        self, flags: int = ..., copy: Literal[True] = ..., track: bool = ..., timeout: float | None = ...
-    ) -> list[bytes]: ...
-    @overload
-    def recv_multipart(
-        self, flags: int = ..., *, copy: Literal[False], track: bool = ..., timeout: float | None = ...
-    ) -> list[Frame]: ...
-    @overload
-    def recv_multipart(
-        self, flags: int, copy: Literal[False], track: bool = ..., timeout: float | None = ...
-    ) -> list[Frame]: ...
-    @overload
-    def recv_multipart(
-        self, flags: int = ..., copy: bool = ..., track: bool = ..., timeout: float | None = ...
-    ) -> list[bytes] | list[Frame]: ...
+    def _first_of(self, parts: list[bytes]) -> bytes:
+        first, *others = parts
+        self._put_unread(others)
+        return first
 
-    def recv_multipart(
+    def _recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> list[bytes] | list[Frame]:
-        """Receive a whole message: the list of its parts, as `recv` gives each.
-
-        In the middle of a message that this greenlet receives part by part: the rest of that.
-        """
-        if copy and not self._partial:
-            # As in `recv`.
-            for message in self._ready:
-                if type(message) is list:
-                    return message
-                if message is not False:
-                    return [message]
-                if _slice_is_over() and self._heed_mark(self._flags(flags, copy, timeout)):
-                    break
-        parts = self._take_unread() if self._partial else []
-        if not parts:
-            parts = self._take_ready(self._flags(flags, copy, timeout))
+        flags = self._flags(integer("flags", flags), copy, timeout)
+        parts = self._take_unread() or self._take_ready(flags)
         if parts:
             if copy and type(parts[0]) is bytes:
                 return parts
         else:
             pair = some_slot()
-            flags = self._flags(flags, copy, timeout)
             parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
             if copy or (type(parts[0]) is Frame and not track):
                 return parts
@@ -332,7 +268,7 @@ class Messages(Batches):
 
     # ---- sending ---------------------------------------------------------------------------------
 
-    def send(
+    def _send(
         self,
         data: Any,
         flags: int = 0,
@@ -342,42 +278,14 @@ class Messages(Batches):
         group: str | None = None,
         timeout: float | None = None,
     ) -> MessageTracker | None:
-        """Send one part (zmq_msg_send).
-
-        data: a `Frame` or any buffer; copied, or with ``copy=False`` read in place by libzmq if it
-        has at least ``copy_threshold`` bytes: it must not change until then, and ``track=True``
-        returns the `MessageTracker` that tells. ``SNDMORE``: more parts follow; they are sent as one
-        when the last one is given, and all dropped if that fails. When `Again` is raised nothing was
-        sent, and never will be.
-        Raises TypeError for what is no buffer. routing_id, group: for draft sockets.
-        """
-        rc = None
-        if copy and type(data) is bytes and not self._partial and routing_id is None and group is None:
-            # Nearly every call of a busy program ends in these lines.
-            if timeout is not None:
-                flags = self._flags(flags, copy, timeout)
-            try:
-                rc = _send(self._ptr, data, len(data), flags)
-                if not rc:
-                    return None
-                while rc == YIELD:
-                    turn()
-                    rc = _send(self._ptr, data, len(data), flags)
-                    if not rc:
-                        return None
-            except TypeError:
-                integer("flags", flags)
-                raise
-            if rc == _LOOK:
-                rc = None  # the flags say SNDMORE, or what is not for us to judge
         flags = integer("flags", flags)
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:
             return self._begin_or_go_on(data, flags, copy, track, timeout)
-        return self._send_parts([data], flags, copy, track, timeout, rc)
+        return self._send_parts([data], flags, copy, track, timeout)
 
-    def send_multipart(
+    def _send_multipart(
         self,
         msg_parts: Sequence[Any],
         flags: int = 0,
@@ -386,62 +294,14 @@ class Messages(Batches):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> MessageTracker | None:
-        """Send a whole message: parts as `send` takes them. All of it is sent, or nothing.
-
-        Raises TypeError, which names the part, for what is no buffer, before any is sent.
-        """
+        flags = integer("flags", flags)
         if type(msg_parts) is not list:
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
-        rc = None
-        try:
-            quick = flags < _MORE and copy and not track and not self._partial
-        except TypeError:
-            integer("flags", flags)
-            raise
-        if quick:
-            if timeout is not None:
-                flags = self._flags(flags, copy, timeout)
-            count = len(msg_parts)
-            second = third = b""
-            if count == 3:
-                first, second, third = msg_parts
-            elif count == 2:
-                first, second = msg_parts
-            else:
-                first = msg_parts[0] if count == 1 else None
-            if type(first) is bytes and type(second) is bytes and type(third) is bytes:
-                # Half of what it costs to join them here, or to hand over a list.
-                rc = _send_few(
-                    self._ptr, count, first, len(first), second, len(second), third, len(third), flags
-                )
-            if rc is None or rc == YIELD:
-                rc = self._try_joined(msg_parts, flags)
-            if rc == 0:
-                return None
         if not msg_parts:
             raise ValueError("a message has at least one part")
         if flags & SNDMORE:
-            tracker = None
-            for part in msg_parts:  # no list of them: a variable that a comprehension uses is slow above too
-                tracker = self._begin_or_go_on(part, flags, copy, track, timeout)
-            return tracker
-        return self._send_parts(msg_parts, flags, copy, track, timeout, rc)
-
-    def _try_joined(self, parts: list[Any], flags: int) -> int | None:
-        """Send one copy of them all. None: leave them to `_send_parts`, which explains errors too."""
-        try:
-            sizes = [len(part) if type(part) is bytes else _size_of(part) for part in parts]
-            total = sum(sizes)
-            # Of large ones this would be a copy too many.
-            data = b"".join(parts) if total <= SLOT_BYTES else b""
-        except (TypeError, BufferError):
-            return None
-        # (The tracker of a last part that is a Frame is what is returned.)
-        if not sizes or total != len(data) or isinstance(parts[-1], Frame):
-            return None
-        while (rc := int(_send_joined(self._ptr, data, sizes, len(sizes), flags))) == YIELD:
-            turn()
-        return rc
+            return [self._begin_or_go_on(part, flags, copy, track, timeout) for part in msg_parts][-1]
+        return self._send_parts(msg_parts, flags, copy, track, timeout)
 
     def _send_parts(
         self,
@@ -450,30 +310,37 @@ class Messages(Batches):
         copy: bool,
         track: bool,
         timeout: float | None,
-        rc: int | None,
     ) -> MessageTracker | None:
-        """rc: what a first try said, if there was one."""
         pointer = self._ptr
-        flags = integer("flags", flags)
         if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= NOBLOCK
         # The socket says not to wait (SNDTIMEO), the call to do so.
         patient = timeout is not None and not flags & NOBLOCK
-        if rc is not None and rc != WAIT and not (rc == _EAGAIN and patient):
-            raise _failed(rc, "send", self)
+        if copy and not track and not self._partial and (rc := self._send_copies(parts, flags)):
+            if rc > 0:
+                return None
+            if rc != WAIT and not (rc == _EAGAIN and patient):
+                raise _failed(rc, "send", self)
         if begun := self._take_unsent():
             parts = [*begun, *parts]
         message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
-        while rc is None or rc == YIELD:
-            if rc == YIELD:
-                turn()
-            rc = lib.gzh_send_message(pointer, _NULL, message, flags)
+        while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
+            turn()
         if rc == WAIT or (rc == _EAGAIN and patient):
             ask = (lib.gzh_send_message, pointer, message, flags)
             rc = wait(_begin_other, _end_other, ask, self._timeout(1, timeout))
         if rc < 0:
             raise _failed(rc, "send", self)
         return tracker
+
+    def _send_copies(self, parts: list[Any], flags: int) -> int:
+        """Try to send what may be copied. 1: sent; 0: something may not, or is for others to judge."""
+        if not parts or isinstance(parts[-1], Frame):
+            return 0  # its tracker is what is returned
+        copies = [part if type(part) is bytes else _copy_of(part) for part in parts]
+        while (rc := self._send_several([copies], 0, flags)) == YIELD:
+            turn()
+        return 0 if rc == _LOOK else rc
 
     def __iter__(self) -> Iterator[bytes]:
         """Receive messages until the socket or its context is closed."""
@@ -517,9 +384,13 @@ class Messages(Batches):
                 return check(rc, f"poll on {self!r}")
 
 
-def _size_of(part: Any) -> int:
-    """In bytes. An item of an array may have more of them than one, or none: then len is not that."""
-    return len(part) if isinstance(part, Frame) else memoryview(part).nbytes  # a closed Frame says so
+def _copy_of(part: Any) -> bytes | None:
+    # (Of a large one this would be a copy too many.)
+    if type(part) is memoryview:
+        return part.tobytes() if part.nbytes <= SLOT_BYTES and part.c_contiguous else None
+    if isinstance(part, Frame):
+        return part.bytes if len(part) <= SLOT_BYTES else None
+    return bytes(part) if type(part) is bytearray and len(part) <= SLOT_BYTES else None
 
 
 def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:

@@ -11,12 +11,13 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from ._helper import NOTHING_KEPT, Helper, current
+from ._native import SocketBase
 
 
-class Parts:
+class Parts(SocketBase):
     """The part of `Socket` that knows which greenlets are in the middle of a message; see there."""
 
-    __slots__ = ("_partial",)
+    __slots__ = ()
     _partial: set[ref[Helper]]  # those of such greenlets
 
     def _in_message(self) -> bool:

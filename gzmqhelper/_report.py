@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 from . import _options, errors
 from ._context import Context
 from ._helper import NO_THREAD, check, helpers, wait
-from ._native import ffi, lib
+from ._native import SocketBase, ffi, lib
 from ._original import original
 from ._socket import Socket
 from .constants import LAST_ENDPOINT, SocketType
@@ -202,6 +202,8 @@ def _waiting(
     while inside is not None and _package(inside) == _PACKAGE:
         values = inside.f_locals
         function = inside.f_code.co_name
+        if hasattr(SocketBase, function[1:]):
+            function = function[1:]  # what C has called instead
         if function[0] != "_" or function == "__iter__":
             owner = type(values["self"]).__name__ + "." if "self" in values else ""
             call = owner + function

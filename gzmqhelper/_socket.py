@@ -137,7 +137,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             _closed_socket()  # as a close may not fail
             self._shadow_obj = shadow
             self.context = shadow.context
-            self._ptr = shadow._ptr
+            self._use(shadow._ptr)
             lib.gzh_socket_one_by_one(self._ptr)  # a batch would be known to one of the two alone
             shadow._put_back()
             self._topics = shadow._topics
@@ -146,7 +146,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
             check(lib.gzh_socket_wrap(ffi.cast("void *", shadow), True, out), "a shadow socket")
-            self._ptr = ffi.gc(out[0], lib.gzh_socket_drop)
+            self._use(ffi.gc(out[0], lib.gzh_socket_drop))
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")
         elif not hasattr(ctx_or_socket, "_open_socket"):
@@ -163,13 +163,13 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         out = ffi.new("gzh_socket **")
         try:
             context._open_socket(socket_type, out)
-            self._ptr = out[0]
+            self._use(out[0])
             context._add_socket(self)
         except BaseException:
             # Ctrl-C comes between any two lines: a socket that nobody knew would keep its context
             # from ending.
             if out[0]:
-                self._ptr = out[0]
+                self._use(out[0])
                 self._closed = True
                 lib.gzh_socket_close(out[0], _NULL)
             raise
@@ -251,7 +251,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self.context._rm_socket(self)
         elif isinstance(self._shadow_obj, Socket):
             # The other stays open. (One that was made before a fork says so, here too.)
-            self._ptr = _closed_one or self._ptr
+            self._use(_closed_one or self._ptr)
         else:
             lib.gzh_socket_close(self._ptr, _NULL)  # of ours; libzmq's stays open
         self._partial.clear()  # what was received and not taken goes too

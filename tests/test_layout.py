@@ -171,8 +171,12 @@ def test_the_rooms_that_know_no_zeromq_do_not_reach_zmq_h():
     assert "calls.h" in ignorant
 
 
-def test_no_c_file_knows_python():
-    assert [path.name for path in C_FILES if reaches(path, "Python.h")] == []
+def test_one_c_file_alone_knows_python():
+    assert [path.name for path in C_FILES if reaches(path, "Python.h")] == ["python.c"]
+
+
+def test_python_c_enters_the_core_as_python_does():
+    assert {name for name in includes(CSRC / "python.c") if (CSRC / name).exists()} == {"socket.h"}
 
 
 def test_the_rooms_of_c_point_one_way():
