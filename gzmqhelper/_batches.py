@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from copy import copy
-from itertools import chain, islice, repeat
-from operator import length_hint
+from functools import partial
+from itertools import chain, filterfalse, islice, repeat
+from operator import is_, length_hint
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -27,6 +28,7 @@ _slice_is_over = lib.gzh_slice_is_over
 # its slice of time is over, as each message may take long.
 _MARK_EVERY: Final[int] = lib.GZH_MARK_EVERY
 _MARK: Final = False
+_is_mark: Final = partial(is_, _MARK)
 
 # So that a forked child does not receive what its parent has received.
 sockets_here: Final[WeakSet[Batches]] = WeakSet()
@@ -140,10 +142,8 @@ class Batches(Parts):
         try:
             check(lib.gzh_socket_recall(self._ptr), f"{self!r}")
             messages += self._batch
-            for message in messages:
-                if message is not _MARK:
-                    parts = [message] if type(message) is bytes else message
-                    in_c.append(message_of(parts, True, False, 0)[0])
+            # (No loop that ends in a condition: tests/test_layout.py, about Ctrl-C, says why.)
+            in_c += map(_in_c, filterfalse(_is_mark, messages))
             check(lib.gzh_socket_put_back(self._ptr, in_c, len(in_c)), f"{self!r}")
         except BaseException:  # Ctrl-C, or no memory
             if not in_c or lib.gzh_message_parts(in_c[0]):  # they are not there
@@ -177,6 +177,10 @@ class Batches(Parts):
                 first = first[0]
             if first is not _MARK and first.startswith(topics) == inverted:
                 messages[at] = _MARK
+
+
+def _in_c(message: Any) -> Any:
+    return message_of([message] if type(message) is bytes else message, True, False, 0)[0]
 
 
 def _behind(batch: Any) -> tuple[Any, int]:

@@ -312,13 +312,15 @@ def wait(
         else:  # what _take would do; here, and below, a call is spared where nearly every wait comes through
             helper._busy = True
             companion = helper._companion
-        rc = begin(ask, companion)
-        while rc == BUSY:
+        # (No loop here ends in a condition: tests/test_layout.py, about Ctrl-C, says why.)
+        while True:
+            rc = begin(ask, companion)
+            if rc != BUSY:
+                break
             # It is on watch, or inside a call that was abandoned; it stays there, we get another.
             given_back, companion = companion, None
             helper._give_back(given_back, usable=False)
             companion = helper._take()
-            rc = begin(ask, companion)
         if rc != WAIT:
             return rc
         if companion is not helper._companion:
@@ -327,16 +329,21 @@ def wait(
             descriptor = helper._descriptor = _descriptor_of(companion)
         wait_for: Callable[..., Any] = wait_read if others is None else others
         if timeout is None:
-            while rc == WAIT:
-                wait_for(descriptor)
+            wait_for(descriptor)
+            while True:
                 rc = end(ask, companion, False)
-            return rc
+                if rc != WAIT:
+                    return rc
+                wait_for(descriptor)
         deadline = time.monotonic() + timeout
         expired = _Expired()
         try:
-            while rc == WAIT:
+            while True:
                 # libuv counts in milliseconds, and gevent warns of less.
-                wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
+                seconds = max(deadline - time.monotonic(), 0.001)
+                if rc != WAIT:
+                    break
+                wait_for(descriptor, seconds, expired)
                 rc = end(ask, companion, False)
         except _Expired as e:
             if e is not expired:

@@ -47,10 +47,17 @@ class Many(Messages):
                 self._take_at_once(messages, max, self._flags(flags, True, timeout))
             if not messages:
                 messages.append(message_of_parts(self.recv_multipart(flags, timeout=timeout)))
-            while len(messages) < max and (parts := self._take_ready()):
+            # (No loop here ends in a condition: tests/test_layout.py, about Ctrl-C, says why.)
+            while True:
+                parts = self._take_ready() if len(messages) < max else []
+                if not parts:
+                    break
                 messages.append(message_of_parts(parts))
-            while len(messages) < max and self._take_at_once(messages, max, NOBLOCK):
-                pass
+            more = True
+            while True:
+                if not more or len(messages) >= max:
+                    break
+                more = self._take_at_once(messages, max, NOBLOCK)
         except BaseException:  # Ctrl-C, as nothing waits with messages in its hand
             if messages:
                 self._put_back(messages)
@@ -107,13 +114,15 @@ class Many(Messages):
         end = None if timeout is None else time.monotonic() + timeout
         sent = 0
         try:
-            while sent < len(waiting):
+            while True:  # as in recv_many
+                if sent == len(waiting):
+                    break
                 count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, flags)
-                sent += count
                 if count == 0:
                     left = None if end is None else max(end - time.monotonic(), 0)
                     self._send_one(waiting[sent], sent, flags, copy, left)
-                    sent += 1
+                    count = 1
+                sent += count
         except BaseException as e:
             e.sent = sent + (current()._sent_despite == id(e))  # type: ignore[attr-defined]
             raise

