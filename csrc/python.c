@@ -26,9 +26,15 @@ typedef struct {
     PyObject *ready;   /* an iterator: what is received next: bytes, a list of several, or False for a mark */
     PyObject *partial; /* a set: who is in the middle of a message */
     unsigned long long address; /* the gzh_socket's, or 0 */
+    char own; /* whether that goes with this */
 } base;
 
 static PyObject *name_flags, *name_copy, *name_timeout, *name_heed_mark, *name_first_of;
+
+static gzh_socket *socket_of(const base *self)
+{
+    return (gzh_socket *)(uintptr_t)self->address;
+}
 
 /* No greenlet is in the middle of a message. */
 static bool is_whole(const base *self)
@@ -212,11 +218,6 @@ static int gather_parts(gathered *g, PyObject *message)
     return (int)count;
 }
 
-static gzh_socket *socket_of(const base *self)
-{
-    return (gzh_socket *)(uintptr_t)self->address;
-}
-
 static PyObject *send(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     base *self = (base *)object;
@@ -308,8 +309,11 @@ static int clear(PyObject *object)
 static void dealloc(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
+    base *self = (base *)object;
     PyObject_GC_UnTrack(object);
     clear(object);
+    if (self->own && self->address)
+        gzh_socket_drop(socket_of(self));
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
     Py_DECREF(type);
@@ -357,6 +361,7 @@ static PyMemberDef members[] = {
     {"_ready", T_OBJECT_EX, offsetof(base, ready), 0, NULL},
     {"_partial", T_OBJECT_EX, offsetof(base, partial), 0, NULL},
     {"_address", T_ULONGLONG, offsetof(base, address), 0, NULL},
+    {"_own", T_BOOL, offsetof(base, own), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -370,6 +375,26 @@ static PyType_Spec spec = {
     .basicsize = sizeof(base),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
+};
+
+/* ---- the module ---- */
+
+/* A cffi pointer that frees what it points to is finalized, and so frees, in the middle of a garbage collection:
+ * before finalizers of users' that come later and may use it.  Out of the collector's sight it goes, as
+ * memory does, when the last one that holds it is cleared, after all finalizers.  What it holds itself must
+ * not lead back to it. */
+static PyObject *untracked(PyObject *module, PyObject *object)
+{
+    (void)module;
+    if (PyObject_GC_IsTracked(object))
+        PyObject_GC_UnTrack(object);
+    Py_INCREF(object);
+    return object;
+}
+
+static PyMethodDef functions[] = {
+    {"untracked", untracked, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
 /* The glue's own, under another name: see CMakeLists.txt. */
@@ -386,7 +411,8 @@ PyMODINIT_FUNC PyInit__native(void)
         return NULL;
     PyObject *module = gzh_init_glue();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
-    if (!type || PyObject_SetAttrString(module, "SocketBase", type) == -1)
+    if (!type || PyObject_SetAttrString(module, "SocketBase", type) == -1 ||
+        PyModule_AddFunctions(module, functions) == -1)
         Py_CLEAR(module);
     Py_XDECREF(type);
     return module;

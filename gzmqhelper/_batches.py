@@ -56,8 +56,9 @@ class Batches(Parts):
     _ready: Iterator[Any]  # it, or one that takes from it and has marks of its own
     _topics: list[bytes]  # what a SUB has subscribed to
 
-    def _use(self, pointer: Any) -> None:
-        """The C core's socket, which is this one's from now on."""
+    def _use(self, pointer: Any, own: bool = False) -> None:
+        """The C core's socket that this one is from now on, or, if it is its own, as long as it lives."""
+        self._own = own  # first: Ctrl-C comes between any two lines
         self._ptr = pointer
         self._address = int(ffi.cast("size_t", pointer))
 

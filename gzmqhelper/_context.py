@@ -10,7 +10,7 @@ import atexit
 import os
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast, overload
 from warnings import warn
 from weakref import WeakSet, WeakValueDictionary
 
@@ -19,7 +19,7 @@ from ._arguments import address_of, integer
 from ._attributes import OptionAttributes
 from ._endpoints import OfASocket
 from ._helper import FORKED, check, wait
-from ._native import ffi, lib
+from ._native import ffi, lib, untracked
 from ._original import original
 from ._pins import let_go
 from ._socket import Socket
@@ -34,14 +34,20 @@ if TYPE_CHECKING:
 __all__ = ["Context", "socket"]
 
 _new_lock = original("_thread", "allocate_lock")
-_exiting = False
+_exiting: Final[list[bool]] = []
 
 
 @atexit.register
 def _exit() -> None:
     # From here on nothing is ended any more: the process ends it all at once.
-    global _exiting
-    _exiting = True
+    _exiting.append(True)
+
+
+# It may run anywhere, also while modules are taken apart: it must not look names up.
+def _drop(out: Any, _drop: Callable[[Any], None] = lib.gzh_context_drop, _exiting: Any = _exiting) -> None:
+    # libzmq would wait for unsent messages here: a companion does that.
+    if out[0] and not _exiting:
+        _drop(out[0])
 
 
 # So that the address of a Context of ours leads back to it: libzmq's own memory behind that address
@@ -84,7 +90,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         if isinstance(shadow, Context):
             values["_ptr"] = shadow._ptr
             return
-        out = values["_out"] = ffi.new("gzh_context **")  # __del__ finds it here, whatever comes between
+        out = values["_out"] = untracked(ffi.gc(ffi.new("gzh_context **"), _drop))  # whatever comes between
         if shadow:
             check(lib.gzh_context_shadow(ffi.cast("void *", shadow), out), "a shadow context")
         else:
@@ -94,14 +100,12 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         if not shadow:
             _by_address[self.underlying] = self
 
-    def __del__(self, _drop: Callable[[Any], None] = lib.gzh_context_drop, _warn: Any = warn) -> None:
-        out = self.__dict__.get("_out")
-        if out and out[0] and not _exiting:
-            # (Ctrl-C may have come before it had a pointer.)
-            if self._ptr and not self._shadow and not self.closed:
-                _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
-            # libzmq would wait for unsent messages here: a companion does that.
-            _drop(out[0])
+    # What else goes in the same moment may have a finalizer that uses this one, and comes after this:
+    # so it stays usable until `_drop`.
+    def __del__(self, _warn: Any = warn, _exiting: Any = _exiting) -> None:
+        # (Ctrl-C may have come before it had a pointer.)
+        if self.__dict__.get("_ptr") and not self._shadow and not self.closed and not _exiting:
+            _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         cls = self.__class__

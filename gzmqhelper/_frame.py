@@ -15,7 +15,7 @@ from . import _buffers as buffers
 from . import errors
 from ._arguments import integer
 from ._helper import check
-from ._native import ffi, lib
+from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker, pin
 from .constants import GROUP_MAX_LENGTH, MORE, Errno, MessageOption
 
@@ -91,7 +91,7 @@ class Frame:
     def _received(cls, message: Any, more: bool) -> Frame:
         """Take over a message of one part."""
         frame = cls.__new__(cls)
-        frame._message = ffi.gc(message, lib.gzh_message_free)
+        frame._message = untracked(ffi.gc(message, lib.gzh_message_free))
         frame._bytes = frame._view = frame._writable = frame.tracker = None
         frame.more = more
         return frame
@@ -334,7 +334,7 @@ def _new_message() -> Any:
     message = lib.gzh_message_new()
     if message == ffi.NULL:
         raise errors.error(ENOMEM, "a message")
-    return ffi.gc(message, lib.gzh_message_free)
+    return untracked(ffi.gc(message, lib.gzh_message_free))
 
 
 def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold: int) -> Frame:

@@ -192,7 +192,8 @@ class Helper:
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
         try:
-            companion = self._companion
+            # (Another finalizer of the same moment may close it again.)
+            companion, self._companion = self._companion, None
         except AttributeError:
             return  # not even begun: Ctrl-C
         if companion is not None:

@@ -11,10 +11,13 @@ from ._tracker import MessageTracker
 ffi: Any
 lib: Any
 
+def untracked(thing: Any, /) -> Any: ...
+
 class SocketBase:
     _ready: Iterator[Any]
     _partial: set[ref[Helper]]
     _address: int
+    _own: bool
     @overload
     def recv(
         self, flags: int = ..., copy: Literal[True] = ..., track: bool = ..., timeout: float | None = ...

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
@@ -146,7 +145,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self.__dict__["context"] = ctx_or_socket  # None, unless the caller knows it
             out = ffi.new("gzh_socket **")
             check(lib.gzh_socket_wrap(ffi.cast("void *", shadow), True, out), "a shadow socket")
-            self._use(ffi.gc(out[0], lib.gzh_socket_drop))
+            self._use(out[0], own=True)
         elif ctx_or_socket is None:
             raise TypeError("a Socket needs a Context, or a socket to shadow")
         elif not hasattr(ctx_or_socket, "_open_socket"):
@@ -163,13 +162,13 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         out = ffi.new("gzh_socket **")
         try:
             context._open_socket(socket_type, out)
-            self._use(out[0])
+            self._use(out[0], own=True)
             context._add_socket(self)
         except BaseException:
             # Ctrl-C comes between any two lines: a socket that nobody knew would keep its context
             # from ending.
             if out[0]:
-                self._use(out[0])
+                self._use(out[0], own=True)
                 self._closed = True
                 lib.gzh_socket_close(out[0], _NULL)
             raise
@@ -178,16 +177,16 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         super().__init_subclass__(**kwargs)
         heed_overriding(cls)
 
-    # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
-    def __del__(self, _drop: Callable[[Any], None] = lib.gzh_socket_drop, _warn: Any = warn) -> None:
+    # A finalizer may run anywhere, also while modules are taken apart: it must not look names up. And what
+    # else goes in the same moment may have one that uses this socket, and comes after this: so it stays
+    # usable until SocketBase goes, which closes it.
+    def __del__(self, _warn: Any = warn) -> None:
         try:
-            if self._ptr is None or self._shadow_obj is not None:
-                return
+            unclosed = self._ptr is not None and self._shadow_obj is None and not self._closed
         except AttributeError:
             return  # not even begun
-        if not self._closed:
+        if unclosed:
             _warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
-        _drop(self._ptr)
 
     def __repr__(self) -> str:
         cls = self.__class__

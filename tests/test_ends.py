@@ -112,6 +112,103 @@ def test_a_context_dropped_with_nothing_but_unsent_messages_ends_by_itself():
     baseline.check()
 
 
+DROPPED_TOGETHER = {
+    "a socket": """
+        class Owned(zmq.Socket):
+            owner = None
+
+        pull = CONTEXT.socket(zmq.PULL)
+        pull.bind("inproc://last words")
+
+        def make():
+            push = Owned(CONTEXT, zmq.PUSH)
+            push.connect("inproc://last words")
+            return push
+
+        def say(push):
+            push.send(b"last words")
+            push.close()
+
+        def check():
+            assert pull.recv(timeout=5) == b"last words"
+    """,
+    "a context": """
+        class Owned(zmq.Context):
+            owner = None
+
+        make = Owned
+
+        def say(context):
+            context.socket(zmq.PUSH).close()
+            context.term()
+
+        check = int
+    """,
+    "a frame": """
+        class Owned(zmq.Frame):
+            owner = None
+
+        def make():
+            return Owned(bytes(range(100)), copy=True)
+
+        def say(frame):
+            assert bytes(memoryview(frame)) == frame.bytes == bytes(range(100))
+
+        check = int
+    """,
+    "a helper": """
+        class Owned:
+            def __init__(self):
+                (self.helper,) = gevent.spawn(lambda: [zmq.helper()]).get()
+                self.helper.start()
+
+        make = Owned
+
+        def say(owned):
+            owned.helper.__del__()  # as the collector does, which may then not say it again
+            owned.helper.close()
+
+        def number():
+            with zmq.helper() as helper:
+                gevent.sleep(0)
+                return helper.number
+
+        def check():
+            both = [gevent.spawn(number) for _ in range(2)]
+            assert both[0].get() != both[1].get()
+    """,
+}
+
+
+@pytest.mark.parametrize("dropped", DROPPED_TOGETHER)
+def test_a_finalizer_may_use_what_goes_with_it_and_was_finalized_before(dropped):
+    """The garbage collector calls the finalizers of a cycle in no order, and frees all of it afterwards."""
+    run(f"""
+        import gc, warnings, gevent, gzmqhelper as zmq
+        warnings.simplefilter("ignore", ResourceWarning)
+        CONTEXT = zmq.Context()
+        said = []
+        {DROPPED_TOGETHER[dropped]}
+        class Owner:
+            def __del__(self):
+                said.append("began")
+                say(self.owned)
+                said.append("ended")
+
+        def cycle(owner_is_first):
+            first = Owner() if owner_is_first else None
+            owned = make()
+            owner = first or Owner()
+            owned.owner, owner.owned = owner, owned
+
+        for owner_is_first in (False, True) * 20:
+            cycle(owner_is_first)
+            gc.collect()
+            assert said.pop() == "ended" and said.pop() == "began"
+            check()
+    """)
+
+
 def test_waiting_and_leaving_does_not_grow(sockets):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
 
