@@ -320,7 +320,7 @@ static int receive(gzh_socket *s, gzh_companion *companion, gzh_slot *slot, int 
                 gzh_lend(s);
             unlock(s);
             GZH_PAUSE("batch: begun");
-            rc = gzh_take_several(s, &m, slot, most, !many, &odd, &dry);
+            rc = gzh_take_several(s, &m, slot, most, &odd, &dry);
             delivered = true;
             lock(s);
             /* Never true here: who has lost its patience meanwhile is no longer kept away, and

@@ -8,8 +8,7 @@
  * back to look again.  If it has lost its patience and waits already when the first shares at last, it
  * is sent back then; only the order suffers.  It is the same while what was shared is recalled.
  *
- * There are marks between them, where a receiver looks whether its slice of time is over; and so few that
- * what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the
+ * They are so few that what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the
  * first in the number of its parts, or has no room, goes to the ready list, which comes first in the next
  * call. */
 #include "inside.h"
@@ -59,23 +58,10 @@ int gzh_next_batch(gzh_socket *s, int flags)
     return s->batch;
 }
 
-static char *write_size(char *to, size_t size)
+int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry)
 {
-    char digits[8], *digit = digits;
-    do
-        *digit++ = (char)('0' + size % 10);
-    while (size /= 10);
-    while (digit > digits)
-        *to++ = *--digit;
-    *to++ = 's';
-    return to;
-}
-
-int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bool marks,
-                     gzh_message **odd, bool *dry)
-{
-    char *to = slot->data, *format = slot->format;
-    const char *end = slot->data + GZH_SLOT_BYTES, *format_end = slot->format + GZH_FORMAT_BYTES;
+    char *to = slot->data;
+    const char *end = slot->data + GZH_SLOT_BYTES;
     int count = 0;
     slot->parts = 0;
     slot->each = m->count;
@@ -83,12 +69,9 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bo
         for (int i = 0; i < m->count; i++) {
             size_t size = zmq_msg_size(&m->part[i]);
             memcpy(to, zmq_msg_data(&m->part[i]), size);
-            if (count == 0)
-                slot->size[i] = (int)size;
-            format = write_size(format, size);
+            slot->size[slot->parts++] = (int)size;
             to += size;
         }
-        slot->parts += m->count;
         if (++count == most)
             break;
         int error = gzh_wire_get_next(&s->wire, m);
@@ -96,19 +79,13 @@ int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, bo
             *dry = error == EAGAIN;
             break;
         }
-        bool mark = marks && slot->each == 1 && count % GZH_MARK_EVERY == 0;
-        if (m->count != slot->each || gzh_message_total(m) + mark > (size_t)(end - to) ||
-            m->count * GZH_FORMAT_SIZE + 2 > format_end - format) {
+        if (m->count != slot->each || gzh_message_total(m) > (size_t)(end - to) ||
+            slot->parts + m->count > GZH_SLOT_PARTS) {
             *odd = gzh_message_must_keep(m);
             break;
         }
-        if (mark) {
-            *to++ = 0;
-            *format++ = '?';
-        }
     }
     gzh_message_clear(m);
-    *format = 0;
     slot->several = count > 1 ? count : 0;
     return count > 1 ? GZH_SEVERAL : slot->each > 1 ? GZH_PARTS : slot->size[0];
 }

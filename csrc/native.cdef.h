@@ -6,25 +6,13 @@ typedef struct gzh_socket gzh_socket;
 typedef struct gzh_message gzh_message;
 
 typedef struct {
-    int parts;
-    int each;
-    int timeout;
-    int several;
-    int size[64];
-    char format[4096];
-    gzh_message *whole;
-    char data[65536];
-} gzh_slot;
-
-typedef struct {
     gzh_socket *socket;
     int fd;
     int mask;
     int events;
 } gzh_poll_item;
 
-static const int GZH_WAIT, GZH_YIELD, GZH_PARTS, GZH_WHOLE, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD;
-static const int GZH_SEVERAL, GZH_LOOK, GZH_MARK_EVERY;
+static const int GZH_WAIT, GZH_YIELD, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD, GZH_SEVERAL, GZH_LOOK;
 static const int GZH_KEEP, GZH_SLOT_BYTES;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
@@ -74,7 +62,6 @@ int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
 void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
-int gzh_recv(gzh_socket *socket, gzh_companion *companion, gzh_slot *slot, int flags);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 int gzh_poll_look(gzh_poll_item *items, int count, int flags);
@@ -82,7 +69,7 @@ int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
 int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
 int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
              size_t *size);
-int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
+int gzh_end(gzh_companion *companion, void *nothing, int flags, bool give_up);
 int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);
@@ -91,7 +78,6 @@ void gzh_socket_one_by_one(gzh_socket *socket);
 bool gzh_socket_lent(gzh_socket *socket);
 int gzh_socket_recall(gzh_socket *socket);
 int gzh_socket_put_back(gzh_socket *socket, gzh_message *const *messages, int count);
-int gzh_recv_many(gzh_socket *socket, gzh_slot *slot, int flags, int most);
 void gzh_slice(uint64_t nanoseconds);
 bool gzh_slice_is_over(void);
 

@@ -16,25 +16,19 @@
 #include "message.h"
 
 #define GZH_SLOT_BYTES 65536
-#define GZH_SLOT_PARTS 64
+#define GZH_SLOT_PARTS 1024
 
-/* How many messages gzh_recv may take.  The format has "65536s" at most for each part. */
+/* How many messages gzh_recv may take. */
 #define GZH_BATCH 256
-#define GZH_FORMAT_BYTES 4096
-#define GZH_FORMAT_SIZE 6
-/* Behind so many messages of one part each, gzh_recv puts a mark between them: a byte in the data, "?" in the
- * format, which makes False of it.  There a receiver is to look whether its slice of time is over. */
-#define GZH_MARK_EVERY 8
 
-/* Where a received message is put: in `data` where it fits, else in `whole`.  One per call. */
+/* Where a received message is put: in `data` where it fits, one part behind the other, else in `whole`.  One
+ * per call. */
 typedef struct {
-    int parts; /* in all */
-    int each;  /* GZH_SEVERAL: how many of them make a message */
+    int parts;   /* in all */
+    int each;    /* GZH_SEVERAL: how many of them make a message */
+    int several; /* GZH_SEVERAL: how many messages; else 0 */
     int timeout; /* RCVTIMEO, in milliseconds, as it was when this was asked; -1 is for ever */
-    int several; /* GZH_SEVERAL: how many messages; else 0, for one whom Ctrl-C kept from hearing it.  Who
-                    has put them where they are received from sets it to 0 */
-    int size[GZH_SLOT_PARTS]; /* but for GZH_SEVERAL */
-    char format[GZH_FORMAT_BYTES]; /* GZH_SEVERAL: the sizes, as Python's struct module has them */
+    int size[GZH_SLOT_PARTS];
     gzh_message *whole;
     char data[GZH_SLOT_BYTES];
 } gzh_slot;

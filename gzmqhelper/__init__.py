@@ -16,7 +16,6 @@ The map of the package; each line may import those above it:
     _attributes, _libzmq, _stopwatch    options as attributes; what libzmq says of itself; a clock
     _tracker             MessageTracker
     _frame               Frame
-    _slots               what is received into
     _parts               messages sent and received part by part
     _batches             messages that a flood brought before they were asked for
     _messages            receive, send, poll

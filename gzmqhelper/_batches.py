@@ -20,13 +20,9 @@ from ._frame import message_of
 from ._helper import check, turn
 from ._native import ffi, lib
 from ._parts import Parts
-from ._slots import messages_in
 from .constants import NOBLOCK
 
 _slice_is_over = lib.gzh_slice_is_over
-# Of messages of several parts, as csrc/batch.c has it of others: where in a batch a receiver looks whether
-# its slice of time is over, as each message may take long.
-_MARK_EVERY: Final[int] = lib.GZH_MARK_EVERY
 _MARK: Final = False
 _is_mark: Final = partial(is_, _MARK)
 
@@ -49,7 +45,8 @@ class Batches(Parts):
     # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more.
     __slots__ = ("_batch", "_ptr", "_topics")
     _ptr: Any
-    # What is received next, by whomever: bytes, a list of several parts, or a mark. An iterator over a
+    # What is received next, by whomever: bytes, a list of several parts, or a mark, behind each eight of
+    # them: there a receiver looks whether its slice of time is over. An iterator over a
     # list, as to take the next from it costs half of what it costs to take it from a deque, also where
     # there is none; what it has given stays in that list until the next receive finds it used up.
     _batch: Iterator[Any]
@@ -92,28 +89,13 @@ class Batches(Parts):
         # (Not by _lying: whoever polls before each receive would have all of it copied each time.)
         return length_hint(self._batch) > 0 and any(message is not _MARK for message in copy(self._batch))
 
-    def _rescue(self, pair: tuple[Any, Any]) -> None:
-        """Whoever was to have the messages of this slot did not get them: leave them to the next."""
-        if pair[0].several:
-            self._share(pair)
+    def _share(self, batch: Iterator[Any], asked: int) -> None:
+        """Put a batch where each receiver looks first; asked: as `_say_shared` has it.
 
-    def _share(self, pair: tuple[Any, Any]) -> None:
-        """Put a batch where each receiver looks first, this one too."""
-        slot, view = pair
-        messages = messages_in(slot, view)
-        if slot.each > 1:
-            for at in range((len(messages) - 1) // _MARK_EVERY * _MARK_EVERY, 0, -_MARK_EVERY):
-                messages.insert(at, _MARK)
-        batch = iter(messages)
-        try:
-            slot.several = 0  # from here on they are in the batch alone
-            self._add(batch)
-            self._say_shared(1)
-        except BaseException:  # Ctrl-C
-            if not slot.several:
-                self._add(batch)
-                self._say_shared(0)
-            raise
+        If Ctrl-C ends it, C calls it again.
+        """
+        self._add(batch)
+        self._say_shared(asked)
 
     def _say_shared(self, asked: int) -> None:
         """asked: how many of them the caller was asked for, so that a close comes too late for those."""

@@ -15,7 +15,6 @@ from ._arguments import in_time
 from ._helper import WAIT, YIELD, check, current, turn
 from ._messages import Messages
 from ._native import lib
-from ._slots import messages_in, return_slot, some_slot
 from .constants import NOBLOCK, SNDMORE, Errno
 
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
@@ -65,33 +64,22 @@ class Many(Messages):
         return messages
 
     def _take_at_once(self, messages: list[Any], most: int, flags: int) -> bool:
-        """Take a slot full of messages, if nobody is before us. False: none were there."""
-        while True:
-            pair = slot, view = some_slot()
-            try:
-                rc = lib.gzh_recv_many(self._ptr, slot, flags, most - len(messages))
-                if rc == _SEVERAL:
-                    messages += messages_in(slot, view)
-                    slot.several = 0
-            except BaseException:  # Ctrl-C
-                if slot.several:
-                    messages += messages_in(slot, view)
-                    slot.several = 0
-                raise
-            if rc != YIELD or self._has_ready():
-                break
-            return_slot(pair)
+        """Take several messages, if nobody is before us. False: none were there."""
+        while (got := self._take_several(messages, most - len(messages), flags)) == YIELD:
+            if self._has_ready():
+                return False
             turn()
-        if rc not in _NOTHING and rc != _SEVERAL:
-            try:
-                messages.append(message_of_parts(self._finish(pair, rc, flags, None)))
-            except errors.ZMQError:
-                if not messages:
-                    raise
-                return False  # the next call will be told
+        if got == _SEVERAL:
             return True
-        return_slot(pair)
-        return bool(rc == _SEVERAL)
+        if got in _NOTHING:
+            return False
+        try:
+            messages.append(message_of_parts(self._finish(got, flags, None)))
+        except errors.ZMQError:
+            if not messages:
+                raise
+            return False  # the next call will be told
+        return True
 
     def send_many(
         self,

@@ -22,15 +22,13 @@ from ._arguments import duration, integer
 from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
 from ._helper import WAIT, YIELD, check, current, linger, on_hub, turn, wait
-from ._native import ffi, lib
-from ._slots import SLOT_BYTES, new_slot, return_slot, some_slot, take_slot
+from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
 _NULL: Final = ffi.NULL
-# Of the right type: cffi then need not convert it, in each receive.
-_NOBODY: Final = ffi.cast("gzh_companion *", 0)
-_PARTS: Final[int] = lib.GZH_PARTS
+# (What is larger would be copied twice.)
+_SMALL: Final[int] = lib.GZH_SLOT_BYTES
 _LOOK: Final[int] = lib.GZH_LOOK
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
@@ -42,32 +40,26 @@ _LONG_ENOUGH: Final = 0.005
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
-_recv = lib.gzh_recv
 _end = lib.gzh_end
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 
 
-# The two halves of a receive that waits. ask: pointer, flags, and the slot. A slot is large: who waits has
-# none.
+# The two halves of a receive that waits. ask: what it gets, socket, flags, and the companion's address.
+
+_SIZE: Final = ffi.typeof("size_t")
+_MESSAGE: Final = ffi.typeof("gzh_message *")
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
-    pointer, flags, pair = ask
-    rc: int = _recv(pointer, companion, pair[0], flags)
-    if rc == WAIT:
-        return_slot(pair)
+    ask[3] = address = int(ffi.cast(_SIZE, companion))
+    rc: int = ask[1]._begin_ask(ask, ask[2], address)
     return rc
 
 
 def _end_recv(ask: list[Any], companion: Any, give_up: bool) -> int:
-    try:
-        pair = ask[2] = take_slot()
-    except IndexError:
-        pair = ask[2] = new_slot()
-    rc: int = _end(companion, pair[0], ask[1], give_up)
-    if rc == WAIT:
-        return_slot(pair)
+    _, socket, flags, address = ask
+    rc: int = socket._end_ask(ask, flags, address, give_up)
     return rc
 
 
@@ -93,41 +85,20 @@ class Messages(Batches):
 
     # ---- receiving -------------------------------------------------------------------------------
 
-    # `recv`, `send` and those of several parts are in csrc/python.c, which leaves to these here what cannot
+    # `recv`, `send` and those of several parts are in csrc/base_*.c, which leave to these here what cannot
     # be done at once, or is asked for seldom.
 
     def _recv(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> bytes | Frame:
-        if type(flags) is not int:
-            flags = integer("flags", flags)
-        parts: list[Any] = []
-        if copy and timeout is None and not self._partial:
-            # Every call that brings one message, or a batch, ends in these lines.
-            parts = self._take_ready(flags)
-            if not parts:
-                try:
-                    pair = take_slot()
-                except IndexError:
-                    pair = new_slot()
-                rc = self._ask(pair, flags)
-                if rc >= 0:
-                    data: bytes = pair[1][:rc]
-                    return_slot(pair)
-                    return data
-                parts = self._finish(pair, rc, flags, None)
-        else:
-            flags = self._flags(flags, copy, timeout)
-            parts = self._take_unread() or self._take_ready(flags)
-            if not parts:
-                pair = some_slot()
-                parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
-        first = parts[0]
+        parts = self._recv_parts(flags, copy, timeout)
         if len(parts) > 1:
             self._put_unread(parts[1:])
-        elif copy and type(first) is bytes:
-            return first
-        return _as(first, copy, len(parts) > 1, track)
+        return _as(parts[0], copy, len(parts) > 1, track)
+
+    def _recv_on(self, got: int, flags: int, timeout: float | None) -> bytes:
+        parts = self._finish(got, flags, timeout)
+        return self._first_of(parts) if len(parts) > 1 else parts[0]
 
     def _first_of(self, parts: list[bytes]) -> bytes:
         first, *others = parts
@@ -137,17 +108,17 @@ class Messages(Batches):
     def _recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> list[bytes] | list[Frame]:
+        parts = self._recv_parts(flags, copy, timeout)
+        last = len(parts) - 1
+        return [_as(part, copy, index < last, track) for index, part in enumerate(parts)]  # type: ignore[return-value]
+
+    def _recv_multipart_on(self, got: int, flags: int, timeout: float | None) -> list[bytes]:
+        return self._finish(got, flags, timeout)
+
+    def _recv_parts(self, flags: int, copy: bool, timeout: float | None) -> list[Any]:
         flags = self._flags(integer("flags", flags), copy, timeout)
         parts = self._take_unread() or self._take_ready(flags)
-        if parts:
-            if copy and type(parts[0]) is bytes:
-                return parts
-        else:
-            pair = some_slot()
-            parts = self._finish(pair, self._ask(pair, flags), flags, timeout)
-            if copy or (type(parts[0]) is Frame and not track):
-                return parts
-        return _all_as(parts, copy, track)  # type: ignore[return-value]
+        return parts or self._finish(self._ask(flags), flags, timeout)
 
     @staticmethod
     def _flags(flags: int, copy: bool, timeout: float | None) -> int:
@@ -155,82 +126,54 @@ class Messages(Batches):
             flags = integer("flags", flags) | NOBLOCK
         return flags if copy else integer("flags", flags) | _KEEP
 
-    def _finish(self, pair: tuple[Any, Any], rc: int, flags: int, timeout: float | None) -> list[Any]:
-        """From what the first try said to the parts of a message: bytes or, kept, Frames."""
+    def _finish(self, got: Any, flags: int, timeout: float | None) -> list[Any]:
+        """From what `_ask` said first to the parts of a message: bytes or, kept, Frames."""
         pointer = self._ptr
         lingers = 3
         deadline = None
         while True:
-            if rc == WAIT or (rc == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+            if type(got) is not int:
+                return got if type(got) is list else [got]
+            if got > 0:
+                message = untracked(ffi.gc(ffi.cast(_MESSAGE, got), lib.gzh_message_free))
+                return frames_in(message) if flags & _KEEP else copies_in(message)
+            if got == WAIT or (got == _EAGAIN and timeout is not None and not flags & NOBLOCK):
                 seconds = timeout
-                if seconds is None and (milliseconds := pair[0].timeout) >= 0:
+                if seconds is None and (milliseconds := self._rcvtimeo) >= 0:
                     seconds = milliseconds / 1000
                 if seconds is not None:
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
-                may_linger = lingers and rc == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
+                may_linger = lingers and got == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
                 if may_linger and not current()._turns.waiting and linger(pointer):
                     lingers -= 1
-                    rc = self._ask(pair, flags)
+                    got = self._ask(flags)
                     continue
-                ask = [pointer, flags, pair]
+                ask = [None, self, flags, 0]
                 try:
-                    rc = wait(_begin_recv, _end_recv, ask, seconds)
+                    got = wait(_begin_recv, _end_recv, ask, seconds) or ask[0]
                 except BlockingSwitchOutError:
                     # In C, the first try after a REQ's send is spared. On the hub there is no other.
                     if self.type != SocketType.REQ or not on_hub():
                         raise
-                    rc = self._ask(pair, flags)
-                    if rc == WAIT or rc == _EAGAIN:
+                    got = self._ask(flags)
+                    if got == WAIT or got == _EAGAIN:
                         raise
-                pair = ask[2]
-                if rc != _LOOK:
-                    break
-            elif rc == YIELD or rc == _LOOK or rc == _SEVERAL:
-                return_slot(pair)
-                if rc == YIELD:
+                if got == _EAGAIN:
+                    raise _failed(got, "recv", self)
+            elif got == YIELD or got == _LOOK or got == _SEVERAL:
+                if got == YIELD:
                     turn()
-                if parts := self._take_ready():
-                    return parts
-                pair = some_slot()
-                rc = self._ask(pair, flags)
+                got = self._take_ready() or self._ask(flags)
             else:
-                break
-        slot, view = pair
-        if rc >= 0:
-            parts = [view[:rc]]
-        elif rc == _PARTS:
-            parts = []
-            at = 0
-            for size in ffi.unpack(slot.size, slot.parts):
-                parts.append(view[at : at + size])
-                at += size
-        elif rc == lib.GZH_WHOLE:
-            message = ffi.gc(slot.whole, lib.gzh_message_free)
-            parts = frames_in(message) if flags & _KEEP else copies_in(message)
-        else:
-            return_slot(pair)
-            raise _failed(rc, "recv", self)
-        return_slot(pair)
-        return parts
+                raise _failed(got, "recv", self)
 
     def _timeout(self, direction: int, timeout: float | None) -> float | None:
         if timeout is not None:
             return timeout
         milliseconds = _socket_timeout(self._ptr, direction)
         return None if milliseconds < 0 else milliseconds / 1000
-
-    def _ask(self, pair: tuple[Any, Any], flags: int) -> int:
-        try:
-            rc: int = _recv(self._ptr, _NOBODY, pair[0], flags)
-            if rc == _SEVERAL:
-                self._share(pair)
-        except BaseException:  # Ctrl-C
-            self._rescue(pair)
-            integer("flags", flags)
-            raise
-        return rc
 
     # ---- part by part ----------------------------------------------------------------------------
 
@@ -385,12 +328,11 @@ class Messages(Batches):
 
 
 def _copy_of(part: Any) -> bytes | None:
-    # (Of a large one this would be a copy too many.)
     if type(part) is memoryview:
-        return part.tobytes() if part.nbytes <= SLOT_BYTES and part.c_contiguous else None
+        return part.tobytes() if part.nbytes <= _SMALL and part.c_contiguous else None
     if isinstance(part, Frame):
-        return part.bytes if len(part) <= SLOT_BYTES else None
-    return bytes(part) if type(part) is bytearray and len(part) <= SLOT_BYTES else None
+        return part.bytes if len(part) <= _SMALL else None
+    return bytes(part) if type(part) is bytearray and len(part) <= _SMALL else None
 
 
 def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Frame:
@@ -402,11 +344,6 @@ def _as(part: bytes | Frame, copy: bool, more: bool, track: bool) -> bytes | Fra
     if track:
         frame.tracker = FINISHED  # the memory is libzmq's own, and may be sent on
     return frame
-
-
-def _all_as(parts: list[Any], copy: bool, track: bool) -> list[bytes | Frame]:
-    last = len(parts) - 1
-    return [_as(part, copy, index < last, track) for index, part in enumerate(parts)]
 
 
 def _failed(rc: int, call: str, socket: Messages) -> Exception:

@@ -12,7 +12,7 @@ from flood import fill_batch, lying, pair, rest_of, send_all
 from support import wait_until
 
 import gzmqhelper as zmq
-from gzmqhelper import _messages
+from gzmqhelper._batches import Batches
 from gzmqhelper._native import lib
 
 
@@ -29,15 +29,14 @@ def test_ctrl_c_loses_no_batch_for_which_another_thread_has_lost_its_patience(so
     taken, sent = fill_batch(pull, push)
     got = list(range(taken)) + [number_of([pull.recv()]) for _ in range(lying(pull))]
     lent, asked = [], []
-    real = _messages._recv
+    real = Batches._share
 
     def interrupted(*args):
-        rc = real(*args)
-        if rc == _messages._SEVERAL and not lent:
+        if not lent:
             lent.append(True)
             assert wait_until(lambda: asked)
             raise KeyboardInterrupt
-        return rc
+        real(*args)
 
     def first():
         nonlocal sent
@@ -57,26 +56,11 @@ def test_ctrl_c_loses_no_batch_for_which_another_thread_has_lost_its_patience(so
         finally:
             asked.append(True)
 
-    monkeypatch.setattr(_messages, "_recv", interrupted)
+    monkeypatch.setattr(Batches, "_share", interrupted)
     other = gevent.spawn(first)  # in this thread, which is the first receiver
     (found,) = in_threads(second)
     other.join()
     assert sorted(got + found + rest(pull)) == list(range(sent))
-
-
-@pytest.mark.parametrize("most", [2, 1000])
-def test_ctrl_c_after_recv_many_brings_nothing_of_it_back(sockets, monkeypatch, most):
-    pull, push = pair(sockets)
-    send_all(push, range(20))
-    got = [number_of([message]) for message in pull.recv_many(most)]
-
-    def interrupted(*args):
-        raise KeyboardInterrupt  # before C was asked
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(_messages, "_recv", interrupted)
-        pull.recv()
-    assert got + rest(pull) == list(range(20))
 
 
 def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothing_of_it(sockets, monkeypatch):
@@ -84,23 +68,22 @@ def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothin
     taken, sent = fill_batch(pull, push)
     got = list(range(taken))
     there, lent = [], []
-    real = _messages._recv
+    real = Batches._share
 
     def handle(*_):
         there.extend(number_of([pull.recv(zmq.NOBLOCK)]) for _ in range(3))
         raise KeyboardInterrupt
 
     def interrupted(*args):
-        rc = real(*args)
-        if rc == _messages._SEVERAL and not lent:
+        if not lent:
             lent.append(True)
             send_all(push, range(sent, sent + 100))
             signal.raise_signal(signal.SIGUSR1)
-        return rc
+        real(*args)
 
     before = signal.signal(signal.SIGUSR1, handle)
     try:
-        monkeypatch.setattr(_messages, "_recv", interrupted)
+        monkeypatch.setattr(Batches, "_share", interrupted)
         with pytest.raises(KeyboardInterrupt):
             while True:
                 if sent - len(got) < 40:

@@ -14,7 +14,8 @@ from life import Baseline
 from support import run, wait_until
 
 import gzmqhelper as zmq
-from gzmqhelper import _batches, _messages
+from gzmqhelper import _batches
+from gzmqhelper._batches import Batches
 from gzmqhelper._native import lib
 
 get_ident, sleep = get_original("_thread", "get_ident"), get_original("time", "sleep")
@@ -82,14 +83,14 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
     while lying(pull) or pull.poll(0):
         pull.recv()
     stopped, go_on = [], []
-    real = _batches.messages_in
+    real = Batches._share
 
-    def messages_in(slot, view):
+    def share(*args):
         stopped.append(True)
         gevent.sleep(0)
         wait_until(lambda: go_on)
         gevent.sleep(0.02)
-        return real(slot, view)
+        real(*args)
 
     def second():
         wait_until(lambda: stopped)
@@ -100,7 +101,7 @@ def test_a_batch_that_is_shared_late_wakes_who_waits_already(sockets, monkeypatc
         go_on.append(True)
         return got, number_of([pull.recv(timeout=5)])
 
-    monkeypatch.setattr(_batches, "messages_in", messages_in)
+    monkeypatch.setattr(Batches, "_share", share)
 
     def first():
         while not stopped:
@@ -132,12 +133,13 @@ def test_a_batch_that_comes_while_another_thread_marks_the_rest_of_the_last_one_
     def second():
         mine = []
         while not marking:
+            lib.gzh_slice(1)
+            spin(0.00001)  # its slice is over
             mine.append(number_of([pull.recv(timeout=5)]))
         return mine
 
     monkeypatch.setattr(_batches, "repeat", repeat)
-    for module in _batches, _messages:
-        monkeypatch.setattr(module, "_slice_is_over", lambda: get_ident() != here and not shared)
+    monkeypatch.setattr(_batches, "_slice_is_over", lambda: get_ident() != here and not shared)
     with threads(second) as calls:
         assert wait_until(lambda: marking)
         got += [number_of([pull.recv()]) for _ in range(lying(pull))]
@@ -251,8 +253,8 @@ def test_nor_does_a_socket_that_is_closed_while_a_batch_is_on_its_way(sockets, m
     fill_batch(pull, push, 1)
     while lying(pull):
         pull.recv()
-    real = _batches.messages_in
-    monkeypatch.setattr(_batches, "messages_in", lambda *slot: (pull.close(), real(*slot))[1])
+    real = Batches._share
+    monkeypatch.setattr(Batches, "_share", lambda *args: (pull.close(), real(*args))[1])
     with gevent.Timeout(10):
         while not pull.closed:
             push.send_multipart(numbered(0))
@@ -405,14 +407,14 @@ def test_a_shadow_that_is_made_while_a_batch_is_on_its_way_shares_it(sockets, mo
     while lying(pull):
         pull.recv()
         taken += 1
-    real, both = _batches.messages_in, [pull]
+    real, both = Batches._share, [pull]
 
-    def messages_in(slot, view):
+    def share(*args):
         if len(both) == 1:
             both.append(copy.copy(pull))
-        return real(slot, view)
+        real(*args)
 
-    monkeypatch.setattr(_batches, "messages_in", messages_in)
+    monkeypatch.setattr(Batches, "_share", share)
     send_all(push, range(sent, sent + 3000))
     for number in range(taken, sent + 3000):
         assert number_of([random.choice(both).recv(timeout=5)]) == number
@@ -423,25 +425,30 @@ def test_a_shadow_that_is_made_while_a_batch_is_on_its_way_shares_it(sockets, mo
 
 
 class Interrupts:
-    """A Ctrl-C at a certain place: it is raised when the next function of C returns to Python, or before."""
+    """A Ctrl-C just before or after a batch is put where all can see it."""
 
-    def __init__(self, monkeypatch, name):
+    def __init__(self, monkeypatch, place):
         self.armed = False
-        module = _batches if hasattr(_batches, name) else _messages
-        self.real = getattr(module, name)
-        monkeypatch.setattr(module, name, self)
+        real = Batches._share
 
-    def __call__(self, *args):
-        result = self.real(*args)
-        if self.armed:
-            self.armed = False
-            raise KeyboardInterrupt
-        return result
+        def share(*args):
+            if place == "after":
+                real(*args)
+            if self.armed:
+                self.armed = False
+                raise KeyboardInterrupt
+            if place == "before":
+                real(*args)
+
+        monkeypatch.setattr(Batches, "_share", share)
 
 
-@pytest.mark.parametrize("place", ["_recv", "messages_in"])
+places = pytest.mark.parametrize("place", ["before", "after"])
+
+
+@places
 @pytest.mark.parametrize("call", ["recv", "recv_multipart"])
-def test_ctrl_c_loses_at_most_the_message_in_hand(sockets, monkeypatch, place, call):
+def test_ctrl_c_while_a_batch_is_shared_loses_nothing(sockets, monkeypatch, place, call):
     pull, push = pair(sockets)
     interrupts = Interrupts(monkeypatch, place)
     got = []
@@ -457,44 +464,24 @@ def test_ctrl_c_loses_at_most_the_message_in_hand(sockets, monkeypatch, place, c
             interrupted += 1
         except zmq.Again:
             break
-    assert got == sorted(got)
-    assert len(set(got)) == len(got)
+    assert got == list(range(total))
     assert interrupted > 10
-    assert total - len(got) <= interrupted
 
 
-def test_ctrl_c_before_the_first_message_of_a_batch_is_handed_out_loses_none(sockets, monkeypatch):
-    pull, push = pair(sockets)
-    finish = _messages.Messages._finish
-    interrupted = []
-
-    def interrupted_on_entry(self, slot, rc, *rest):
-        if rc == lib.GZH_SEVERAL and len(interrupted) < 5:
-            interrupted.append(rc)
-            raise KeyboardInterrupt
-        return finish(self, slot, rc, *rest)
-
-    monkeypatch.setattr(_messages.Messages, "_finish", interrupted_on_entry)
-    send_all(push, range(2000))
-    got = []
-    while len(got) < 2000:
-        with contextlib.suppress(KeyboardInterrupt):
-            got.append(number_of([pull.recv()] if len(got) % 2 else pull.recv_multipart()))
-    assert got == list(range(2000))
-    assert len(interrupted) == 5
-
-
-def test_after_ctrl_c_nothing_is_lent_any_more(sockets, monkeypatch):
+@places
+def test_after_ctrl_c_nothing_is_lent_any_more(sockets, monkeypatch, place):
     """Else a second thread would lose its time waiting until it is shared."""
-    interrupts = Interrupts(monkeypatch, "_recv")
+    interrupts = Interrupts(monkeypatch, place)
     for _ in range(20):
         pull, push = pair(sockets)
         fill_batch(pull, push)
         while lying(pull):
             pull.recv()
         interrupts.armed = True
-        with pytest.raises(KeyboardInterrupt):
-            pull.recv()
+        with contextlib.suppress(KeyboardInterrupt):
+            while interrupts.armed:  # what comes next may come alone
+                send_all(push, range(10))
+                pull.recv()
         assert not lib.gzh_socket_lent(pull._ptr)
         in_threads(lambda pull=pull: pull.recv())
 

@@ -18,14 +18,12 @@ from crowd import (
     in_threads,
     number_of,
     numbered,
-    spin,
     transports,
     until,
 )
 from support import Stopwatch
 
 import gzmqhelper as zmq
-from gzmqhelper import _helper, _many, _slots
 from gzmqhelper._many import Many
 
 
@@ -182,14 +180,12 @@ def test_kills_and_timeouts_that_race_with_arrivals_lose_nothing(sockets, ticker
     assert sorted(got) == list(range(total))
 
 
-@pytest.mark.parametrize("place", ["with messages in its hand", "in C"])
-def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, place):
+def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch):
     pull, push = unbounded(sockets)
     for number in range(3000):
         push.send_multipart(numbered(number, 1 + number % 1000 // 900))
     interrupted = []
     take_at_once = Many._take_at_once
-    messages_in = _many.messages_in
 
     def interrupt(result):
         # Not again while that one is dealt with.
@@ -198,10 +194,7 @@ def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, p
             raise KeyboardInterrupt
         return result
 
-    if place == "in C":
-        monkeypatch.setattr(_many, "messages_in", lambda *slot: interrupt(messages_in(*slot)))
-    else:
-        monkeypatch.setattr(Many, "_take_at_once", lambda *args: interrupt(take_at_once(*args)))
+    monkeypatch.setattr(Many, "_take_at_once", lambda *args: interrupt(take_at_once(*args)))
     got = []
     while len(got) < 3000:
         try:
@@ -210,26 +203,6 @@ def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, p
             interrupted.append("dealt with")
     assert [number_of(m if isinstance(m, list) else [m]) for m in got] == list(range(3000))
     assert interrupted
-
-
-def test_no_greenlet_keeps_a_slot_while_it_yields(sockets, monkeypatch):
-    pull, push = unbounded(sockets)
-    free = []
-
-    def turn():
-        free.append(len(_slots._slots))
-        _helper.turn()
-
-    monkeypatch.setattr(_many, "turn", turn)
-    push.send_many([b"x"] * 5000)
-    free.clear()
-    _slots._slots.clear()
-    received = 0
-    while received < 5000:
-        spin(0.006)  # the slice is over
-        received += len(pull.recv_many(100))
-    assert free
-    assert all(free)
 
 
 def test_a_flood_lets_the_hub_turn(sockets, ticker):

@@ -1,4 +1,4 @@
-"""SocketBase (csrc/python.c): what it does itself and what it leaves to Python; nobody can tell which."""
+"""SocketBase (csrc/base.c): what it does itself and what it leaves to Python; nobody can tell which."""
 
 import gc
 import sys

@@ -9,22 +9,13 @@ static struct {
     int ready[4096], head, tail;
 } shared = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
-/* How many marks lay between the messages that numbers_in has read last. */
-static int marks;
-
 /* The numbers of a batch of messages like "m17" or "m17|x". */
 static int numbers_in(const gzh_slot *slot, int *number)
 {
-    const char *format = slot->format, *from = slot->data;
-    int part = 0;
-    for (marks = 0; *format; part++) {
-        if (*format == '?') {
-            CHECK_IS(part, ++marks * GZH_MARK_EVERY);
-            CHECK_IS(*from++, 0);
-            format++;
-        }
-        size_t size = strtoul(format, (char **)(uintptr_t)&format, 10);
-        CHECK(*format++ == 's');
+    const char *from = slot->data;
+    CHECK_IS(slot->parts, slot->several * slot->each);
+    for (int part = 0; part < slot->parts; part++) {
+        size_t size = (size_t)slot->size[part];
         char text[32];
         CHECK(size < sizeof text);
         memcpy(text, from, size);
@@ -35,8 +26,6 @@ static int numbers_in(const gzh_slot *slot, int *number)
             CHECK_TEXT(text, "x");
         from += size;
     }
-    CHECK_IS(part, slot->parts);
-    CHECK_IS(part, slot->several * slot->each);
     return slot->several;
 }
 
@@ -55,7 +44,6 @@ static int take_some(greenlet *g, gzh_socket *s, int *number)
     int rc = gzh_recv(s, NULL, g->slot, ZMQ_DONTWAIT);
     if (rc == GZH_SEVERAL) {
         int count = numbers_in(g->slot, number);
-        CHECK_IS(marks, g->slot->each == 1 ? (count - 1) / GZH_MARK_EVERY : 0);
         CHECK_IS(gzh_socket_shared(s), 0);
         return count;
     }

@@ -1,0 +1,127 @@
+/* DESIGN.  Sending: what base.h says.  Parts are read where Python has them, without its lock; they do not
+ * change, as they are bytes, and do not go, as they are held. */
+#include "base.h"
+
+/* So many messages, and about so many bytes, in one call: between two the slice of time is looked at. */
+#define SEVERAL 500
+#define SEVERAL_BYTES (1 << 18)
+#define SEVERAL_PARTS 1024
+
+/* What of messages lies where. */
+typedef struct {
+    PyObject *held[SEVERAL_PARTS];
+    const void *data[SEVERAL_PARTS];
+    size_t size[SEVERAL_PARTS];
+    int parts;
+    size_t bytes;
+} gathered;
+
+static void begin(gathered *g)
+{
+    g->parts = 0; /* all else is filled in as far as it is used: the whole is large */
+    g->bytes = 0;
+}
+
+static bool gather_part(gathered *g, PyObject *part)
+{
+    if (!PyBytes_CheckExact(part) || g->parts == SEVERAL_PARTS)
+        return false;
+    Py_INCREF(part);
+    g->held[g->parts] = part;
+    g->data[g->parts] = PyBytes_AsString(part);
+    g->size[g->parts] = (size_t)PyBytes_Size(part);
+    g->bytes += g->size[g->parts++];
+    return true;
+}
+
+static void let_go(gathered *g, int parts)
+{
+    while (g->parts > parts)
+        Py_DECREF(g->held[--g->parts]);
+}
+
+/* A list or tuple of bytes.  How many they are; 0, and nothing was gathered: it is not for us. */
+static int gather_parts(gathered *g, PyObject *message)
+{
+    int before = g->parts;
+    bool is_list = PyList_CheckExact(message);
+    if (!is_list && !PyTuple_CheckExact(message))
+        return 0;
+    Py_ssize_t count = is_list ? PyList_Size(message) : PyTuple_Size(message);
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!gather_part(g, is_list ? PyList_GetItem(message, i) : PyTuple_GetItem(message, i))) {
+            let_go(g, before);
+            return 0;
+        }
+    return (int)count;
+}
+
+PyObject *gzh_base_send(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    gzh_base *self = (gzh_base *)object;
+    PyObject *timeout;
+    int flags;
+    if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_whole(self) &&
+        gzh_is_plain(args, count, names, 1, &flags, &timeout)) {
+        const char *data = PyBytes_AsString(args[0]);
+        size_t size = (size_t)PyBytes_Size(args[0]);
+        int rc;
+        Py_BEGIN_ALLOW_THREADS
+        rc = gzh_send(socket_of(self), data, size, flags);
+        Py_END_ALLOW_THREADS
+        if (rc == 0)
+            Py_RETURN_NONE;
+    }
+    return gzh_in_python(object, gzh_name.send, args, count, names);
+}
+
+PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    gzh_base *self = (gzh_base *)object;
+    gathered g;
+    PyObject *timeout;
+    int flags;
+    begin(&g);
+    if (count > 0 && self->address && is_whole(self) &&
+        gzh_is_plain(args, count, names, 1, &flags, &timeout) && gather_parts(&g, args[0])) {
+        int rc;
+        Py_BEGIN_ALLOW_THREADS
+        rc = gzh_send_parts(socket_of(self), g.data, g.size, g.parts, flags);
+        Py_END_ALLOW_THREADS
+        let_go(&g, 0);
+        if (rc == 0)
+            Py_RETURN_NONE;
+    }
+    return gzh_in_python(object, gzh_name.send_multipart, args, count, names);
+}
+
+PyObject *gzh_base_send_several(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    gzh_base *self = (gzh_base *)object;
+    gathered g;
+    int counts[SEVERAL], messages = 0, rc = 0;
+    begin(&g);
+    if (count != 3 || !PyList_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "_send_several takes a list, an index and flags");
+        return NULL;
+    }
+    Py_ssize_t next = PyLong_AsSsize_t(args[1]);
+    int flags = (int)PyLong_AsLong(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    while (messages < SEVERAL && g.bytes < SEVERAL_BYTES && next < PyList_Size(args[0])) {
+        PyObject *message = PyList_GetItem(args[0], next++);
+        int parts = gather_part(&g, message) ? 1 : gather_parts(&g, message);
+        if (parts == 0)
+            break;
+        counts[messages++] = parts;
+    }
+    if (messages > 0 && self->address) {
+        Py_BEGIN_ALLOW_THREADS
+        rc = gzh_send_many(socket_of(self), g.data, g.size, counts, messages, flags);
+        Py_END_ALLOW_THREADS
+    }
+    let_go(&g, 0);
+    return PyLong_FromLong(rc);
+}
+
