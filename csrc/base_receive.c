@@ -130,7 +130,8 @@ PyObject *gzh_base_ask(PyObject *object, PyObject *flags)
 
 static bool is_code(PyObject *got)
 {
-    return PyLong_CheckExact(got) && PyLong_AsLongLong(got) < 0;
+    int overflow; /* then it is an address */
+    return PyLong_CheckExact(got) && PyLong_AsLongAndOverflow(got, &overflow) < 0 && !overflow;
 }
 
 static PyObject *put_into(PyObject *list, PyObject *got)
@@ -142,7 +143,7 @@ static PyObject *put_into(PyObject *list, PyObject *got)
 
 static gzh_companion *companion_at(PyObject *address)
 {
-    return (gzh_companion *)(uintptr_t)PyLong_AsUnsignedLongLong(address);
+    return (gzh_companion *)(uintptr_t)PyLong_AsSize_t(address);
 }
 
 PyObject *gzh_base_begin_ask(PyObject *object, PyObject *const *args, Py_ssize_t count)
@@ -225,7 +226,7 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
 {
     gzh_base *self = (gzh_base *)object;
     PyObject *timeout, *got;
-    int flags;
+    int flags, overflow;
     *is_result = true;
     if (!self->ready || !self->address || !is_whole(self) ||
         !gzh_is_plain(args, count, names, 0, &flags, &timeout))
@@ -240,7 +241,7 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
             *is_result = false;
             return got;
         }
-    } while (PyLong_AsLongLong(got) == GZH_SEVERAL);
+    } while (PyLong_AsLongAndOverflow(got, &overflow) == GZH_SEVERAL);
     PyObject *given = PyLong_FromLong(flags), *result = NULL;
     if (given)
         result = PyObject_CallMethodObjArgs(object, go_on, got, given, timeout, NULL);

@@ -93,6 +93,8 @@ except AttributeError:
     _epoll = None
 
 
+_SIZE: Final = ffi.typeof("size_t")
+
 # What a helper keeps of messages that go part by part, until there is one: most have none ever.
 NOTHING_KEPT: Final[dict[Any, list[Any]]] = {}
 
@@ -106,8 +108,8 @@ class Helper:
 
     # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
     __slots__ = (
-        *("__weakref__", "_busy", "_companion", "_descriptor", "_greenlet", "_may_wait", "_nesting"),
-        *("_sent_despite", "_thread", "_turns", "_unread", "_unsent"),
+        *("__weakref__", "_address", "_busy", "_companion", "_descriptor", "_greenlet", "_may_wait"),
+        *("_nesting", "_sent_despite", "_thread", "_turns", "_unread", "_unsent"),
     )
     # By socket, of messages that this greenlet receives and sends part by part: the parts that
     # it has yet to take, and those it has yet to send. They go when the greenlet goes.
@@ -116,7 +118,8 @@ class Helper:
 
     def __init__(self) -> None:
         self._companion: Any = None
-        self._descriptor = -1  # the companion's, to wait on, where it was asked for already
+        # Of the companion, where they were asked for already: what to wait on, and where C has it.
+        self._descriptor, self._address = -1, 0
         self._greenlet = ref(getcurrent())
         self._may_wait = not on_hub()
         self._turns = turns_here()  # it never changes its thread
@@ -160,10 +163,17 @@ class Helper:
         """
         if self._busy:
             return
-        self._descriptor = -1
+        self._descriptor, self._address = -1, 0
         companion, self._companion = self._companion, None
         if companion is not None:
             lib.gzh_companion_close(companion)
+
+    def _address_of(self, companion: Any) -> int:
+        if companion is not self._companion:
+            return int(ffi.cast(_SIZE, companion))
+        if not self._address:
+            self._address = int(ffi.cast(_SIZE, companion))
+        return self._address
 
     @property
     def number(self) -> int | None:

@@ -45,15 +45,18 @@ _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 
 
-# The two halves of a receive that waits. ask: what it gets, socket, flags, and the companion's address.
+# The two halves of a receive that waits. ask: what it gets, socket, flags, and the helper or, from the
+# first half on, the companion's address.
 
-_SIZE: Final = ffi.typeof("size_t")
 _MESSAGE: Final = ffi.typeof("gzh_message *")
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
-    ask[3] = address = int(ffi.cast(_SIZE, companion))
-    rc: int = ask[1]._begin_ask(ask, ask[2], address)
+    _, socket, flags, helper = ask
+    address = helper._address_of(companion)
+    rc: int = socket._begin_ask(ask, flags, address)
+    if rc == WAIT:
+        ask[3] = address
     return rc
 
 
@@ -128,7 +131,6 @@ class Messages(Batches):
 
     def _finish(self, got: Any, flags: int, timeout: float | None) -> list[Any]:
         """From what `_ask` said first to the parts of a message: bytes or, kept, Frames."""
-        pointer = self._ptr
         lingers = 3
         deadline = None
         while True:
@@ -145,23 +147,26 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
+                helper = current()
                 may_linger = lingers and got == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
-                if may_linger and not current()._turns.waiting and linger(pointer):
+                if may_linger and not helper._turns.waiting and linger(self._ptr):
                     lingers -= 1
                     got = self._ask(flags)
                     continue
-                ask = [None, self, flags, 0]
+                ask = [None, self, flags, helper]
                 try:
-                    got = wait(_begin_recv, _end_recv, ask, seconds) or ask[0]
+                    rc = wait(_begin_recv, _end_recv, ask, seconds)
                 except BlockingSwitchOutError:
                     # In C, the first try after a REQ's send is spared. On the hub there is no other.
                     if self.type != SocketType.REQ or not on_hub():
                         raise
                     got = self._ask(flags)
-                    if got == WAIT or got == _EAGAIN:
+                    if type(got) is int and (got == WAIT or got == _EAGAIN):
                         raise
-                if got == _EAGAIN:
-                    raise _failed(got, "recv", self)
+                    continue
+                if rc == _EAGAIN:
+                    raise _failed(rc, "recv", self)
+                got = rc or ask[0]
             elif got == YIELD or got == _LOOK or got == _SEVERAL:
                 if got == YIELD:
                     turn()
