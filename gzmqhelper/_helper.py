@@ -93,8 +93,6 @@ except AttributeError:
     _epoll = None
 
 
-_SIZE: Final = ffi.typeof("size_t")
-
 # What a helper keeps of messages that go part by part, until there is one: most have none ever.
 NOTHING_KEPT: Final[dict[Any, list[Any]]] = {}
 
@@ -167,13 +165,6 @@ class Helper:
         companion, self._companion = self._companion, None
         if companion is not None:
             lib.gzh_companion_close(companion)
-
-    def _address_of(self, companion: Any) -> int:
-        if companion is not self._companion:
-            return int(ffi.cast(_SIZE, companion))
-        if not self._address:
-            self._address = int(ffi.cast(_SIZE, companion))
-        return self._address
 
     @property
     def number(self) -> int | None:

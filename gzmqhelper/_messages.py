@@ -48,12 +48,16 @@ _slice_is_over = lib.gzh_slice_is_over
 # The two halves of a receive that waits. ask: what it gets, socket, flags, and the helper or, from the
 # first half on, the companion's address.
 
+_SIZE: Final = ffi.typeof("size_t")
 _MESSAGE: Final = ffi.typeof("gzh_message *")
 
 
 def _begin_recv(ask: list[Any], companion: Any) -> int:
     _, socket, flags, helper = ask
-    address = helper._address_of(companion)
+    if companion is not helper._companion:
+        address = int(ffi.cast(_SIZE, companion))
+    elif not (address := helper._address):
+        address = helper._address = int(ffi.cast(_SIZE, companion))
     rc: int = socket._begin_ask(ask, flags, address)
     if rc == WAIT:
         ask[3] = address
