@@ -13,21 +13,25 @@ static bool make_names(void)
         {&gzh_name.flags, "flags"},
         {&gzh_name.copy, "copy"},
         {&gzh_name.timeout, "timeout"},
-        {&gzh_name.recv, "_recv"},
+        {&gzh_name.recv, "_recv_in_python"},
         {&gzh_name.recv_on, "_recv_on"},
-        {&gzh_name.recv_multipart, "_recv_multipart"},
+        {&gzh_name.recv_multipart, "_recv_multipart_in_python"},
         {&gzh_name.recv_multipart_on, "_recv_multipart_on"},
         {&gzh_name.first_of, "_first_of"},
         {&gzh_name.heed_mark, "_heed_mark"},
         {&gzh_name.share, "_share"},
-        {&gzh_name.send, "_send"},
-        {&gzh_name.send_multipart, "_send_multipart"},
+        {&gzh_name.put_back, "_put_back"},
+        {&gzh_name.send, "_send_in_python"},
+        {&gzh_name.send_multipart, "_send_multipart_in_python"},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (!(*all[i].name = PyUnicode_InternFromString(all[i].text)))
             return false;
     return true;
 }
+
+/* DONTWAIT and SNDMORE: all that there are. */
+#define PLAIN_FLAGS 3
 
 bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, int *flags,
                   PyObject **timeout)
@@ -52,10 +56,23 @@ bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_s
     }
     if (given) {
         long value = PyLong_Check(given) ? PyLong_AsLongAndOverflow(given, &overflow) : -1;
-        if (value < 0 || value > INT_MAX)
+        if (value < 0 || value > PLAIN_FLAGS)
             return false;
         *flags = (int)value;
     }
+    return true;
+}
+
+bool gzh_flags(PyObject *given, int *flags)
+{
+    long value = PyLong_AsLong(given);
+    if (value == -1 && PyErr_Occurred())
+        return false;
+    if (value < INT_MIN || value > INT_MAX) {
+        PyErr_Format(PyExc_OverflowError, "flags: %ld has more bits than there are flags", value);
+        return false;
+    }
+    *flags = (int)value;
     return true;
 }
 
@@ -93,6 +110,7 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
 {
     gzh_base *self = (gzh_base *)object;
     Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->batch);
     Py_VISIT(self->ready);
     Py_VISIT(self->partial);
     return 0;
@@ -101,6 +119,7 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
 static int clear(PyObject *object)
 {
     gzh_base *self = (gzh_base *)object;
+    Py_CLEAR(self->batch);
     Py_CLEAR(self->ready);
     Py_CLEAR(self->partial);
     return 0;
@@ -154,6 +173,8 @@ static PyMethodDef methods[] = {
     METHOD("send", gzh_base_send, METH_KEYWORDS, send_doc),
     METHOD("send_multipart", gzh_base_send_multipart, METH_KEYWORDS, send_multipart_doc),
     METHOD("_send_several", gzh_base_send_several, 0, NULL),
+    {"_have", gzh_base_have, METH_O, NULL},
+    {"_add", gzh_base_add, METH_O, NULL},
     {"_ask", gzh_base_ask, METH_O, NULL},
     METHOD("_begin_ask", gzh_base_begin_ask, 0, NULL),
     METHOD("_end_ask", gzh_base_end_ask, 0, NULL),
@@ -162,10 +183,11 @@ static PyMethodDef methods[] = {
 };
 
 static PyMemberDef members[] = {
+    {"_batch", T_OBJECT_EX, offsetof(gzh_base, batch), READONLY, NULL},
     {"_ready", T_OBJECT_EX, offsetof(gzh_base, ready), 0, NULL},
     {"_partial", T_OBJECT_EX, offsetof(gzh_base, partial), 0, NULL},
-    {"_address", T_ULONGLONG, offsetof(gzh_base, address), 0, NULL},
-    {"_own", T_BOOL, offsetof(gzh_base, own), 0, NULL},
+    {"_c_address", T_ULONGLONG, offsetof(gzh_base, address), 0, NULL},
+    {"_c_own", T_BOOL, offsetof(gzh_base, own), 0, NULL},
     {"_rcvtimeo", T_INT, offsetof(gzh_base, timeout), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -186,8 +208,8 @@ static PyType_Spec spec = {
 
 /* A cffi pointer that frees what it points to does so in the middle of a garbage collection: before
  * finalizers of users' that come later and may use it.  Out of the collector's sight it goes, as memory does,
- * when the last one that holds it is cleared, after all finalizers.  What it holds itself must not lead
- * back to it. */
+ * when the last one that holds it is cleared, after all finalizers.  (What it holds itself must not lead
+ * back to it, but from a module that stays.) */
 static PyObject *untracked(PyObject *module, PyObject *object)
 {
     (void)module;

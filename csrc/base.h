@@ -7,7 +7,8 @@
  *
  * Each method does what nearly all of its calls need.  What it cannot do at once, has to explain or has to
  * wait for it leaves to methods in Python, of a name with a _ before it, which can do all of it.  Nothing
- * here waits, and no signal handler runs between two lines, but where a method in Python is called.
+ * here waits, and neither a signal handler nor another thread runs between two lines, but where a method in
+ * Python is called, Python's lock is let go, or an object is made and a garbage collection begins.
  *
  * All functions are called with Python's lock held; results that are objects are new references, and NULL
  * says that an exception is set. */
@@ -21,7 +22,8 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *ready;   /* an iterator: what is received next: bytes, a list of several, or False for a mark */
+    PyObject *batch;   /* an iterator: what is received next: bytes, a list of several, or False for a mark */
+    PyObject *ready;   /* it, or one that takes from it and has marks of its own */
     PyObject *partial; /* a set: who is in the middle of a message */
     unsigned long long address; /* the gzh_socket's, or 0 */
     int timeout; /* what RCVTIMEO said when a receive could not be made at once */
@@ -31,7 +33,8 @@ typedef struct {
 /* Interned, as to make them anew costs what the call itself does. */
 typedef struct {
     PyObject *flags, *copy, *timeout;
-    PyObject *recv, *recv_on, *recv_multipart, *recv_multipart_on, *first_of, *heed_mark, *share;
+    PyObject *recv, *recv_on, *recv_multipart, *recv_multipart_on;
+    PyObject *first_of, *heed_mark, *share, *put_back;
     PyObject *send, *send_multipart;
 } gzh_names;
 extern gzh_names gzh_name;
@@ -55,6 +58,9 @@ bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_s
 PyObject *gzh_in_python(PyObject *self, PyObject *which, PyObject *const *args, Py_ssize_t count,
                         PyObject *names);
 
+/* Flags that C takes.  False: an exception is set. */
+bool gzh_flags(PyObject *given, int *flags);
+
 /* The methods, which base.c names; in base_receive.c and base_send.c. */
 PyObject *gzh_base_recv(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
 PyObject *gzh_base_recv_multipart(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
@@ -71,8 +77,13 @@ PyObject *gzh_base_end_ask(PyObject *self, PyObject *const *args, Py_ssize_t cou
 /* _take_several(messages, most, flags): gzh_recv_many.  What it brings is appended to the list, and the
  * result is GZH_SEVERAL, if it was a single one too; all else is as _ask has it. */
 PyObject *gzh_base_take_several(PyObject *self, PyObject *args);
-/* _send_several(messages, begin, flags): what gzh_send_many says of the messages of a list from that index
- * on, as far as they are made of bytes; 0 where the first is not. */
+/* _have(messages): these are received next, and nothing else. */
+PyObject *gzh_base_have(PyObject *self, PyObject *messages);
+/* _add(batch): what is left in that iterator is received next, before what is there.  Safe to say twice. */
+PyObject *gzh_base_add(PyObject *self, PyObject *batch);
+/* _send_several(messages, progress, flags): what gzh_send_many says of the messages of a list from the index
+ * on that is the first item of the list `progress`, as far as they are made of bytes; 0 where the first is
+ * not.  What was sent is added to that item, also if Ctrl-C keeps the caller from hearing it. */
 PyObject *gzh_base_send_several(PyObject *self, PyObject *const *args, Py_ssize_t count);
 
 #endif

@@ -64,6 +64,57 @@ static bool append_messages(PyObject *messages, const gzh_slot *slot, bool marks
     return true;
 }
 
+static void now_has(gzh_base *self, PyObject *batch)
+{
+    PyObject *before = self->batch, *ready_before = self->ready;
+    Py_INCREF(batch);
+    Py_INCREF(batch);
+    self->batch = self->ready = batch;
+    Py_XDECREF(before);
+    Py_XDECREF(ready_before);
+}
+
+PyObject *gzh_base_have(PyObject *object, PyObject *messages)
+{
+    PyObject *batch = PyObject_GetIter(messages);
+    if (!batch)
+        return NULL;
+    now_has((gzh_base *)object, batch);
+    Py_DECREF(batch);
+    Py_RETURN_NONE;
+}
+
+/* What is left in an iterator over a list goes to the end of another list. */
+static bool move_to(PyObject *list, PyObject *iterator)
+{
+    PyObject *message;
+    while ((message = PyIter_Next(iterator))) {
+        bool appended = PyList_Append(list, message) == 0;
+        Py_DECREF(message);
+        if (!appended)
+            return false;
+    }
+    return !PyErr_Occurred();
+}
+
+/* A signal handler, or a finalizer, may have received meanwhile, and left something.  All objects are made
+ * before anything is taken from anywhere, so that nobody comes between. */
+PyObject *gzh_base_add(PyObject *object, PyObject *batch)
+{
+    gzh_base *self = (gzh_base *)object;
+    PyObject *list = PyList_New(0), *both = list ? PyObject_GetIter(list) : NULL, *before = self->batch;
+    bool ok = both != NULL;
+    if (ok && before != batch) {
+        Py_XINCREF(before);
+        ok = move_to(list, batch) && (!before || move_to(list, before));
+        now_has(self, both);
+        Py_XDECREF(before);
+    }
+    Py_XDECREF(list);
+    Py_XDECREF(both);
+    return ok ? Py_NewRef(Py_None) : NULL;
+}
+
 /* Have a batch put where all receivers look.  Where Ctrl-C comes between, it is said again: to do it twice is
  * safe, and the exception goes on afterwards. */
 static bool share(gzh_base *self, const gzh_slot *slot)
@@ -124,8 +175,9 @@ static PyObject *ask(gzh_base *self, gzh_companion *companion, int flags)
 
 PyObject *gzh_base_ask(PyObject *object, PyObject *flags)
 {
-    int value = (int)PyLong_AsLong(flags);
-    return PyErr_Occurred() || !is_made((gzh_base *)object) ? NULL : ask((gzh_base *)object, NULL, value);
+    int value;
+    bool ok = gzh_flags(flags, &value) && is_made((gzh_base *)object);
+    return ok ? ask((gzh_base *)object, NULL, value) : NULL;
 }
 
 static bool is_code(PyObject *got)
@@ -150,9 +202,11 @@ PyObject *gzh_base_begin_ask(PyObject *object, PyObject *const *args, Py_ssize_t
 {
     if (count != 3 || !is_made((gzh_base *)object))
         return PyErr_BadArgument(), NULL;
-    int flags = (int)PyLong_AsLong(args[1]);
+    int flags;
     gzh_companion *companion = companion_at(args[2]);
-    return PyErr_Occurred() ? NULL : put_into(args[0], ask((gzh_base *)object, companion, flags));
+    if (PyErr_Occurred() || !gzh_flags(args[1], &flags))
+        return NULL;
+    return put_into(args[0], ask((gzh_base *)object, companion, flags));
 }
 
 PyObject *gzh_base_end_ask(PyObject *object, PyObject *const *args, Py_ssize_t count)
@@ -160,10 +214,10 @@ PyObject *gzh_base_end_ask(PyObject *object, PyObject *const *args, Py_ssize_t c
     (void)object;
     if (count != 4)
         return PyErr_BadArgument(), NULL;
-    int flags = (int)PyLong_AsLong(args[1]), rc;
+    int flags, rc;
     gzh_companion *companion = companion_at(args[2]);
     bool give_up = args[3] == Py_True;
-    gzh_slot *slot = PyErr_Occurred() ? NULL : take_slot();
+    gzh_slot *slot = PyErr_Occurred() || !gzh_flags(args[1], &flags) ? NULL : take_slot();
     if (!slot)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
@@ -219,6 +273,23 @@ static PyObject *take_ready(gzh_base *self, int flags)
     }
 }
 
+/* A signal that came meanwhile is handled here, where the message can still be left to the next receive, and
+ * not behind the call, where it would be lost. */
+static PyObject *unless_interrupted(PyObject *object, PyObject *message)
+{
+    if (PyErr_CheckSignals() == 0)
+        return message;
+    PyObject *type, *value, *traceback, *messages = NULL, *back = NULL;
+    PyErr_Fetch(&type, &value, &traceback);
+    if ((messages = PyList_New(0)) && PyList_Append(messages, message) == 0)
+        back = PyObject_CallMethodObjArgs(object, gzh_name.put_back, messages, NULL);
+    Py_XDECREF(back);
+    Py_XDECREF(messages);
+    Py_DECREF(message);
+    PyErr_Restore(type, value, traceback); /* whatever putting it back may have said */
+    return NULL;
+}
+
 /* A message.  Or, *is_result, what one of two methods in Python returns: the one that can do all of it, with
  * the same arguments, or the one that goes on from what _ask has said. */
 static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names,
@@ -228,10 +299,12 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
     PyObject *timeout, *got;
     int flags, overflow;
     *is_result = true;
+    got = NULL;
     if (!self->ready || !self->address || !is_whole(self) ||
         !gzh_is_plain(args, count, names, 0, &flags, &timeout))
         return gzh_in_python(object, otherwise, args, count, names);
     do {
+        Py_CLEAR(got);
         got = take_ready(self, flags);
         if (!got && !PyErr_Occurred())
             got = ask(self, NULL, flags);
@@ -254,6 +327,8 @@ PyObject *gzh_base_recv(PyObject *object, PyObject *const *args, Py_ssize_t coun
 {
     bool is_result;
     PyObject *message = receive_any(object, args, count, names, gzh_name.recv, gzh_name.recv_on, &is_result);
+    if (message && !is_result)
+        message = unless_interrupted(object, message);
     if (!message || is_result || PyBytes_CheckExact(message))
         return message;
     PyObject *first = PyObject_CallMethodObjArgs(object, gzh_name.first_of, message, NULL);
@@ -266,13 +341,16 @@ PyObject *gzh_base_recv_multipart(PyObject *object, PyObject *const *args, Py_ss
     bool is_result;
     PyObject *message = receive_any(object, args, count, names, gzh_name.recv_multipart,
                                     gzh_name.recv_multipart_on, &is_result);
-    if (!message || is_result || !PyBytes_CheckExact(message))
+    if (!message || is_result)
         return message;
-    PyObject *parts = PyList_New(1);
-    if (!parts)
-        Py_DECREF(message);
-    else
+    if (PyBytes_CheckExact(message)) {
+        PyObject *parts = PyList_New(1); /* first, as a garbage collection may take long */
+        if (!parts) {
+            Py_DECREF(message);
+            return NULL;
+        }
         PyList_SetItem(parts, 0, message);
-    return parts;
+        message = parts;
+    }
+    return unless_interrupted(object, message);
 }
-

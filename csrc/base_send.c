@@ -75,23 +75,29 @@ PyObject *gzh_base_send(PyObject *object, PyObject *const *args, Py_ssize_t coun
     return gzh_in_python(object, gzh_name.send, args, count, names);
 }
 
-PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+/* A frame of its own, as `gathered` is large: greenlets carry the stack below a wait with them. */
+static __attribute__((noinline)) bool have_sent_parts(gzh_base *self, PyObject *message, int flags)
 {
-    gzh_base *self = (gzh_base *)object;
     gathered g;
-    PyObject *timeout;
-    int flags;
+    int rc = -1;
     begin(&g);
-    if (count > 0 && self->address && is_whole(self) &&
-        gzh_is_plain(args, count, names, 1, &flags, &timeout) && gather_parts(&g, args[0])) {
-        int rc;
+    if (gather_parts(&g, message)) {
         Py_BEGIN_ALLOW_THREADS
         rc = gzh_send_parts(socket_of(self), g.data, g.size, g.parts, flags);
         Py_END_ALLOW_THREADS
         let_go(&g, 0);
-        if (rc == 0)
-            Py_RETURN_NONE;
     }
+    return rc == 0;
+}
+
+PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    gzh_base *self = (gzh_base *)object;
+    PyObject *timeout;
+    int flags;
+    if (count > 0 && self->address && is_whole(self) &&
+        gzh_is_plain(args, count, names, 1, &flags, &timeout) && have_sent_parts(self, args[0], flags))
+        Py_RETURN_NONE;
     return gzh_in_python(object, gzh_name.send_multipart, args, count, names);
 }
 
@@ -99,17 +105,15 @@ PyObject *gzh_base_send_several(PyObject *object, PyObject *const *args, Py_ssiz
 {
     gzh_base *self = (gzh_base *)object;
     gathered g;
-    int counts[SEVERAL], messages = 0, rc = 0;
+    int counts[SEVERAL], messages = 0, rc = 0, flags;
     begin(&g);
-    if (count != 3 || !PyList_Check(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "_send_several takes a list, an index and flags");
+    if (count != 3 || !PyList_Check(args[0]) || !PyList_Check(args[1]) || PyList_Size(args[1]) != 1)
+        return PyErr_BadArgument(), NULL;
+    PyObject *progress = PyList_GetItem(args[1], 0);
+    Py_ssize_t first = PyLong_AsSsize_t(progress), next = first;
+    if (PyErr_Occurred() || !gzh_flags(args[2], &flags))
         return NULL;
-    }
-    Py_ssize_t next = PyLong_AsSsize_t(args[1]);
-    int flags = (int)PyLong_AsLong(args[2]);
-    if (PyErr_Occurred())
-        return NULL;
-    while (messages < SEVERAL && g.bytes < SEVERAL_BYTES && next < PyList_Size(args[0])) {
+    while (next >= 0 && messages < SEVERAL && g.bytes < SEVERAL_BYTES && next < PyList_Size(args[0])) {
         PyObject *message = PyList_GetItem(args[0], next++);
         int parts = gather_part(&g, message) ? 1 : gather_parts(&g, message);
         if (parts == 0)
@@ -122,6 +126,10 @@ PyObject *gzh_base_send_several(PyObject *object, PyObject *const *args, Py_ssiz
         Py_END_ALLOW_THREADS
     }
     let_go(&g, 0);
+    if (rc > 0) {
+        PyObject *sent = PyLong_FromSsize_t(first + rc);
+        if (!sent || PyList_SetItem(args[1], 0, sent) == -1)
+            return NULL;
+    }
     return PyLong_FromLong(rc);
 }
-

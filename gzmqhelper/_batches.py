@@ -43,7 +43,7 @@ class Batches(Parts):
     """The part of `Socket` that keeps what was received for whoever receives next; see there."""
 
     # Slots, as an attribute in a __dict__ that was ever looked at costs each receive 20 ns more.
-    __slots__ = ("_batch", "_ptr", "_topics")
+    __slots__ = ("_ptr", "_topics")
     _ptr: Any
     # What is received next, by whomever: bytes, a list of several parts, or a mark, behind each eight of
     # them: there a receiver looks whether its slice of time is over. An iterator over a
@@ -55,31 +55,12 @@ class Batches(Parts):
 
     def _use(self, pointer: Any, own: bool = False) -> None:
         """The C core's socket that this one is from now on, or, if it is its own, as long as it lives."""
-        self._own = own  # first: Ctrl-C comes between any two lines
+        self._c_own = own  # first: Ctrl-C comes between any two lines
         self._ptr = pointer
-        self._address = int(ffi.cast("size_t", pointer))
-
-    def _have(self, messages: Iterable[Any]) -> None:
-        # In this order: see `_heed_mark`.
-        self._batch = batch = iter(messages)
-        self._ready = batch
+        self._c_address = int(ffi.cast("size_t", pointer))
 
     def _forget(self) -> None:
         self._have(())
-
-    def _add(self, batch: Iterator[Any]) -> None:
-        """What is left in it is received next, also if Ctrl-C has ended this call and it is made again."""
-        if batch is not self._batch and length_hint(self._batch):
-            # A signal handler has received meanwhile, and left something.
-            both: list[Any] = []
-            try:
-                both += batch
-                both += self._batch
-            finally:
-                batch = iter(both)
-                self._have(batch)
-        else:
-            self._have(batch)
 
     def _lying(self) -> list[Any]:
         """What is in it, marks too. Takes nothing."""

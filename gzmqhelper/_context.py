@@ -105,7 +105,8 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
     def __del__(self, _warn: Any = warn, _exiting: Any = _exiting) -> None:
         # (Ctrl-C may have come before it had a pointer.)
         if self.__dict__.get("_ptr") and not self._shadow and not self.closed and not _exiting:
-            _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
+            # (Without `source`: whoever records warnings would keep it, and so keep it open.)
+            _warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         cls = self.__class__

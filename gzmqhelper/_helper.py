@@ -194,7 +194,7 @@ class Helper:
     def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
         try:
             # (Another finalizer of the same moment may close it again.)
-            companion, self._companion = self._companion, None
+            companion, self._companion, self._descriptor, self._address = self._companion, None, -1, 0
         except AttributeError:
             return  # not even begun: Ctrl-C
         if companion is not None:

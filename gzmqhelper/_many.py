@@ -100,21 +100,27 @@ class Many(Messages):
             raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
         waiting = list(messages)
         end = None if timeout is None else time.monotonic() + timeout
-        sent = 0
+        progress = [0]  # how many were sent; C adds to it itself, lest Ctrl-C come between
         try:
             while True:  # as in recv_many
-                if sent == len(waiting):
+                if progress[0] == len(waiting):
                     break
-                count = 0 if not copy or self._partial else self._send_at_once(waiting, sent, flags)
-                if count == 0:
-                    left = None if end is None else max(end - time.monotonic(), 0)
-                    self._send_one(waiting[sent], sent, flags, copy, left)
-                    count = 1
-                sent += count
+                left = None if end is None else max(end - time.monotonic(), 0)
+                self._send_some(waiting, progress, flags, copy, left)
         except BaseException as e:
-            e.sent = sent + (current()._sent_despite == id(e))  # type: ignore[attr-defined]
+            e.sent = progress[0] + (current()._sent_despite == id(e))  # type: ignore[attr-defined]
             raise
-        return sent
+        return progress[0]
+
+    def _send_some(
+        self, messages: list[Any], progress: list[int], flags: int, copy: bool, timeout: float | None
+    ) -> None:
+        """Send the next ones: as many as can go at once, else one."""
+        if copy and not self._partial and self._send_at_once(messages, progress, flags):
+            return
+        sent = progress[0]
+        self._send_one(messages[sent], sent, flags, copy, timeout)
+        progress[0] = sent + 1
 
     def _send_one(self, message: Any, index: int, flags: int, copy: bool, timeout: float | None) -> None:
         try:
@@ -126,9 +132,9 @@ class Many(Messages):
             kind = TypeError if isinstance(e, TypeError) else ValueError
             raise kind(f"send_many: message {index}: {e}") from e
 
-    def _send_at_once(self, messages: list[Any], begin: int, flags: int) -> int:
+    def _send_at_once(self, messages: list[Any], progress: list[int], flags: int) -> int:
         """Send those from there on that are bytes, as many as there is room for; returns how many."""
-        while (rc := self._send_several(messages, begin, flags)) == YIELD:
+        while (rc := self._send_several(messages, progress, flags)) == YIELD:
             turn()
         return 0 if rc in _NOTHING else check(rc, f"send_many on {self!r}")
 

@@ -95,7 +95,7 @@ class Messages(Batches):
     # `recv`, `send` and those of several parts are in csrc/base_*.c, which leave to these here what cannot
     # be done at once, or is asked for seldom.
 
-    def _recv(
+    def _recv_in_python(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> bytes | Frame:
         parts = self._recv_parts(flags, copy, timeout)
@@ -112,7 +112,7 @@ class Messages(Batches):
         self._put_unread(others)
         return first
 
-    def _recv_multipart(
+    def _recv_multipart_in_python(
         self, flags: int = 0, copy: bool = True, track: bool = False, timeout: float | None = None
     ) -> list[bytes] | list[Frame]:
         parts = self._recv_parts(flags, copy, timeout)
@@ -168,6 +168,10 @@ class Messages(Batches):
                     if type(got) is int and (got == WAIT or got == _EAGAIN):
                         raise
                     continue
+                except BaseException:  # Ctrl-C, perhaps with the message in its hand
+                    if ask[0] is not None and type(ask[0]) is not int:
+                        self._put_back([ask[0]])
+                    raise
                 if rc == _EAGAIN:
                     raise _failed(rc, "recv", self)
                 got = rc or ask[0]
@@ -220,7 +224,7 @@ class Messages(Batches):
 
     # ---- sending ---------------------------------------------------------------------------------
 
-    def _send(
+    def _send_in_python(
         self,
         data: Any,
         flags: int = 0,
@@ -237,7 +241,7 @@ class Messages(Batches):
             return self._begin_or_go_on(data, flags, copy, track, timeout)
         return self._send_parts([data], flags, copy, track, timeout)
 
-    def _send_multipart(
+    def _send_multipart_in_python(
         self,
         msg_parts: Sequence[Any],
         flags: int = 0,
@@ -290,7 +294,7 @@ class Messages(Batches):
         if not parts or isinstance(parts[-1], Frame):
             return 0  # its tracker is what is returned
         copies = [part if type(part) is bytes else _copy_of(part) for part in parts]
-        while (rc := self._send_several([copies], 0, flags)) == YIELD:
+        while (rc := self._send_several([copies], [0], flags)) == YIELD:
             turn()
         return 0 if rc == _LOOK else rc
 
@@ -361,3 +365,8 @@ def _failed(rc: int, call: str, socket: Messages) -> Exception:
     except errors.ZMQError as e:
         return e
     raise AssertionError(f"{call}: unexpected result {rc}")
+
+
+# As a TypeError names what was called.
+for _name in ("recv", "recv_multipart", "send", "send_multipart"):
+    getattr(Messages, f"_{_name}_in_python").__qualname__ = f"Socket.{_name}"

@@ -69,7 +69,7 @@ def _recv_multipart(
     return parts
 
 
-def _send_none_at_once(self: Any, messages: list[Any], begin: int, flags: int) -> int:
+def _send_none_at_once(self: Any, messages: list[Any], progress: list[int], flags: int) -> int:
     """`Many.send_many` then sends each for itself."""
     return 0
 

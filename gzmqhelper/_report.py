@@ -202,7 +202,7 @@ def _waiting(
     while inside is not None and _package(inside) == _PACKAGE:
         values = inside.f_locals
         function = inside.f_code.co_name
-        if hasattr(SocketBase, in_c := function[1:].removesuffix("_on")):
+        if hasattr(SocketBase, in_c := function[1:].removesuffix("_on").removesuffix("_in_python")):
             function = in_c  # which has called this
         if function[0] != "_" or function == "__iter__":
             owner = type(values["self"]).__name__ + "." if "self" in values else ""

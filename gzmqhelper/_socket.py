@@ -186,7 +186,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         except AttributeError:
             return  # not even begun
         if unclosed:
-            _warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
+            # (Without `source`: whoever records warnings would keep it, and so keep it open.)
+            _warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2)
 
     def __repr__(self) -> str:
         cls = self.__class__

@@ -100,15 +100,16 @@ def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothin
 # ---- at every instruction of what changes a socket's batch ---------------------------------------------
 
 
-CHANGES = "_add", "_have", "_share", "_say_shared", "_put_back", "__setattr__"
+CHANGES = "_share", "_say_shared", "_put_back", "__setattr__"
 
 
 class Interrupting:
-    """Within it, the nth instruction of those functions raises KeyboardInterrupt."""
+    """Within it, at the nth instruction of those functions, this is called or KeyboardInterrupt raised."""
 
-    def __init__(self, nth):
+    def __init__(self, nth, handle=None):
         self.nth = nth
         self.seen = 0
+        self.handle = handle
 
     @property
     def raised(self):
@@ -132,7 +133,10 @@ class Interrupting:
             self.seen += 1
             if self.raised:
                 sys.settrace(None)
-                raise KeyboardInterrupt
+                if self.handle is None:
+                    raise KeyboardInterrupt
+                self.handle()
+                return None
         return self._step
 
 
@@ -156,9 +160,33 @@ def test_ctrl_c_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(socke
         elif interrupting.seen:  # else it was no batch
             break
     rest_of(pull, taken, sent)
-    if nth <= 50 and sys.version_info[:3] == (3, 13, 0):
+    if nth <= 20 and sys.version_info[:3] == (3, 13, 0):
         pytest.skip("CPython 3.13.0 tells a tracer of few of a function's instructions")
-    assert nth > 50
+    assert nth > 20
+
+
+def test_a_handler_that_receives_at_any_instruction_that_shares_a_batch_loses_nothing_of_it(sockets):
+    pull, push = pair(sockets)
+    got, sent, nth = [], 0, 0
+
+    def handle():  # leaves some of a batch of its own
+        got.extend(number_of([pull.recv(zmq.NOBLOCK)]) for _ in range(3))
+
+    while True:
+        if sent - len(got) < 40:
+            send_all(push, range(sent, sent + 300))
+            sent += 300
+        if lying(pull):
+            got.append(number_of([pull.recv()]))
+            continue
+        with Interrupting(nth, handle) as interrupting:
+            got.append(number_of([pull.recv(timeout=5)]))
+        if interrupting.raised:
+            nth += 1
+        elif interrupting.seen:
+            break
+    assert sorted(got + rest(pull)) == list(range(sent))
+    assert nth > 20 or sys.version_info[:3] == (3, 13, 0)
 
 
 def test_ctrl_c_at_any_instruction_that_puts_a_batch_back_loses_nothing_of_it(sockets):

@@ -1,11 +1,15 @@
 """SocketBase (csrc/base.c): what it does itself and what it leaves to Python; nobody can tell which."""
 
+import contextlib
 import gc
+import pickle
+import signal
 import sys
 
+import gevent
 import pytest
 from crowd import number_of
-from flood import fill_batch, lying, pair, rest_of
+from flood import fill_batch, lying, pair, rest_of, send_all
 
 import gzmqhelper as zmq
 
@@ -116,3 +120,129 @@ def test_its_memory_goes_with_it(sockets):
     gc.collect()
     assert sum(isinstance(thing, zmq.Socket) for thing in gc.get_objects()) == count
     assert sys.getrefcount(zmq.Socket) <= kinds + 1
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_flood_leaves_no_objects(sockets, parts):
+    pull, push = pair(sockets)
+
+    def flood(count):
+        for _ in range(count):
+            send_all(push, range(300), parts)
+            for _ in range(300):
+                pull.recv_multipart()
+        gc.collect()
+        return sys.getallocatedblocks()
+
+    before = flood(20)
+    assert flood(200) < before + 200  # 60,000 messages, in some 600 batches at least
+
+
+def test_a_subclass_may_have_methods_of_the_names_of_those_in_python(sockets):
+    class Packing(zmq.Socket):
+        _address = "anywhere"
+
+        def _send(self, thing):
+            return self.send(pickle.dumps(thing))
+
+        def _recv(self):
+            return pickle.loads(self.recv())
+
+        _own = _recv_multipart = _send_multipart = None
+
+    left, right = Packing(sockets.context, zmq.PAIR), Packing(sockets.context, zmq.PAIR)
+    sockets.made += [left, right]
+    left._address = "inproc://packed"
+    left.bind(left._address)
+    right.connect(left._address)
+    left._send({"a": 1})
+    assert right._recv() == {"a": 1}
+    left.send(bytearray(b"b"))
+    assert right.recv(copy=False).bytes == b"b"
+    left.send_multipart([bytearray(b"c"), b"d"])
+    assert right.recv_multipart(copy=False)[1].bytes == b"d"
+
+
+def test_a_greenlet_that_waits_carries_no_large_stack(sockets):
+    push = sockets(zmq.PUSH)  # connected to nobody
+    plain, multipart = gevent.spawn(push.send, b"x"), gevent.spawn(push.send_multipart, [b"x", b"y"])
+    gevent.sleep(0.01)
+    assert 0 < multipart._stack_saved < 1.5 * plain._stack_saved
+
+
+@pytest.mark.parametrize("flags", [1 << 31, 1 << 32, 1 << 80])
+def test_flags_that_are_too_large_are_an_error(sockets, flags):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    right.send(b"x")
+    for call in (left.recv, left.recv_multipart, left.recv_many):
+        with pytest.raises(OverflowError):
+            call(flags=flags)
+    for call in (left.send, left.send_multipart, left.send_many):
+        with pytest.raises(OverflowError):
+            call([b"x"] if call != left.send else b"x", flags=flags)
+    assert left.recv(timeout=5) == b"x"
+
+
+class Signals:
+    """SIGALRM every half millisecond, whose handler raises KeyboardInterrupt while it is armed."""
+
+    def __enter__(self):
+        self.armed, self.raised = False, 0
+        self.before = signal.signal(signal.SIGALRM, self._handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        return self
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+
+    def _handle(self, *_):
+        if self.armed:
+            self.armed = False
+            self.raised += 1
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("method", ["recv", "recv_multipart"])
+def test_ctrl_c_in_a_flood_hardly_ever_takes_a_message_with_it(sockets, method):
+    """(It may, between the call's return and the name that the message gets.)"""
+    pull, push = pair(sockets)
+    receive, got, sent = getattr(pull, method), [], 0
+    with Signals() as signals:
+        while signals.raised < 100:
+            send_all(push, range(sent, sent + 500))
+            sent += 500
+            try:
+                signals.armed = True
+                while True:
+                    message = receive(zmq.NOBLOCK)
+                    got.append(message)
+            except (KeyboardInterrupt, zmq.Again):
+                signals.armed = False
+        signals.armed = False
+    with contextlib.suppress(zmq.Again):
+        while True:
+            got.append(receive(zmq.NOBLOCK))
+    numbers = [number_of([message] if method == "recv" else message) for message in got]
+    assert numbers == sorted(set(numbers))
+    assert sent - len(numbers) <= signals.raised / 5
+
+
+def test_ctrl_c_in_send_many_does_not_keep_it_from_saying_how_many_were_sent(sockets):
+    pull, push = pair(sockets)
+    wrong = 0
+    with Signals() as signals:
+        while signals.raised < 50:
+            signals.armed = True
+            try:
+                push.send_many([b"x" * 100] * 20_000)
+                sent = 20_000
+            except KeyboardInterrupt as e:
+                sent = getattr(e, "sent", 0)
+            signals.armed = False
+            received = 0
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    received += len(pull.recv_many(1000, zmq.NOBLOCK))
+            wrong += received != sent
+    assert wrong <= signals.raised / 5
