@@ -97,21 +97,38 @@ static bool move_to(PyObject *list, PyObject *iterator)
     return !PyErr_Occurred();
 }
 
-/* A signal handler, or a finalizer, may have received meanwhile, and left something.  All objects are made
- * before anything is taken from anywhere, so that nobody comes between. */
-PyObject *gzh_base_add(PyObject *object, PyObject *batch)
+/* Messages in front of what has been left, of which `first` was taken already. */
+static bool join(gzh_base *self, PyObject *batch, PyObject *first, PyObject *left)
 {
-    gzh_base *self = (gzh_base *)object;
-    PyObject *list = PyList_New(0), *both = list ? PyObject_GetIter(list) : NULL, *before = self->batch;
-    bool ok = both != NULL;
-    if (ok && before != batch) {
-        Py_XINCREF(before);
-        ok = move_to(list, batch) && (!before || move_to(list, before));
+    PyObject *list = PyList_New(0), *both = list ? PyObject_GetIter(list) : NULL;
+    bool ok = false;
+    if (both) {
+        /* From here on no object is made, so that nobody comes between; somebody may have just now. */
+        PyObject *newer = self->batch == left ? NULL : self->batch;
+        ok = move_to(list, batch) && PyList_Append(list, first) == 0 && move_to(list, left) &&
+             (!newer || move_to(list, newer));
         now_has(self, both);
-        Py_XDECREF(before);
     }
     Py_XDECREF(list);
     Py_XDECREF(both);
+    return ok;
+}
+
+PyObject *gzh_base_add(PyObject *object, PyObject *batch)
+{
+    gzh_base *self = (gzh_base *)object;
+    PyObject *left = self->batch, *first = NULL;
+    bool ok = true;
+    if (!left || left == batch || !(first = PyIter_Next(left))) {
+        if (left != batch)
+            now_has(self, batch);
+    } else {
+        /* A signal handler, or a finalizer, has received meanwhile, and left something. */
+        Py_INCREF(left);
+        ok = join(self, batch, first, left);
+        Py_DECREF(left);
+        Py_DECREF(first);
+    }
     return ok ? Py_NewRef(Py_None) : NULL;
 }
 
