@@ -131,11 +131,13 @@ def test_a_flood_leaves_no_objects(sockets, parts):
             send_all(push, range(300), parts)
             for _ in range(300):
                 pull.recv_multipart()
+        with pytest.raises(zmq.Again):
+            pull.recv(zmq.NOBLOCK)  # which lets go of the last batch
         gc.collect()
         return sys.getallocatedblocks()
 
     before = flood(20)
-    assert flood(200) < before + 200  # 60,000 messages, in some 600 batches at least
+    assert flood(400) < before + 200  # 120,000 messages, in 470 batches at least
 
 
 def test_a_subclass_may_have_methods_of_the_names_of_those_in_python(sockets):
@@ -187,6 +189,7 @@ class Signals:
     """SIGALRM every half millisecond, whose handler raises KeyboardInterrupt while it is armed."""
 
     def __enter__(self):
+        gc.collect()  # it might be raised in a finalizer, and heard by nobody
         self.armed, self.raised = False, 0
         self.before = signal.signal(signal.SIGALRM, self._handle)
         signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
