@@ -186,7 +186,10 @@ def test_flags_that_are_too_large_are_an_error(sockets, flags):
 
 
 class Signals:
-    """SIGALRM every half millisecond, whose handler raises KeyboardInterrupt while it is armed."""
+    """SIGALRM every half millisecond, whose handler raises KeyboardInterrupt while it is armed.
+
+    Not on the hub, which hands it to the main greenlet when that may be anywhere.
+    """
 
     def __enter__(self):
         gc.collect()  # it might be raised in a finalizer, and heard by nobody
@@ -200,7 +203,7 @@ class Signals:
         signal.signal(signal.SIGALRM, self.before)
 
     def _handle(self, *_):
-        if self.armed:
+        if self.armed and gevent.getcurrent() is not gevent.get_hub():
             self.armed = False
             self.raised += 1
             raise KeyboardInterrupt
