@@ -188,7 +188,7 @@ def test_flags_that_are_too_large_are_an_error(sockets, flags):
 class Signals:
     """SIGALRM every half millisecond, whose handler raises KeyboardInterrupt while it is armed.
 
-    Not on the hub, which hands it to the main greenlet when that may be anywhere.
+    For calls that never let the hub turn: in the middle of gevent's own code it is not always heard.
     """
 
     def __enter__(self):
@@ -203,7 +203,7 @@ class Signals:
         signal.signal(signal.SIGALRM, self.before)
 
     def _handle(self, *_):
-        if self.armed and gevent.getcurrent() is not gevent.get_hub():
+        if self.armed:
             self.armed = False
             self.raised += 1
             raise KeyboardInterrupt
@@ -241,7 +241,7 @@ def test_ctrl_c_in_send_many_does_not_keep_it_from_saying_how_many_were_sent(soc
         while signals.raised < 50:
             signals.armed = True
             try:
-                push.send_many([b"x" * 100] * 20_000)
+                push.send_many([b"x" * 100] * 20_000, zmq.NOBLOCK)
                 sent = 20_000
             except KeyboardInterrupt as e:
                 sent = getattr(e, "sent", 0)
