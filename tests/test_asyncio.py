@@ -97,8 +97,8 @@ def test_timeouts_and_noblock_are_again(run):
 
 def test_a_sender_waits_until_there_is_room(run):
     async def test(push, pull):
-        message = bytes(100_000)
-        sent = [push.send(message) for _ in range(2000)]
+        message = bytes(20_000)
+        sent = [push.send(message) for _ in range(3000)]
         assert not sent[-1].done()
         for _ in sent:
             assert await pull.recv() == message

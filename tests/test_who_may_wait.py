@@ -263,7 +263,7 @@ def test_a_handler_may_use_a_helper_of_its_own_and_the_wait_goes_on(sockets, int
 
     interrupted(handler)
     waiter = waiting(pull.recv)
-    others = [waiting(pull.poll, 5) for _ in range(3)]
+    others = [waiting(pull.poll, 100) for _ in range(3)]
     for other in others:
         other.join()
     push.send(b"x")
