@@ -6,7 +6,7 @@
  * libzmq needs to send it.
  *
  * Each method does what nearly all of its calls need.  What it cannot do at once, has to explain or has to
- * wait for it leaves to methods in Python, of a name with a _ before it, which can do all of it.  Nothing
+ * wait for it leaves to methods in Python, _recv_in_python for recv, which can do all of it.  Nothing
  * here waits, and neither a signal handler nor another thread runs between two lines, but where a method in
  * Python is called, Python's lock is let go, or an object is made and a garbage collection begins.
  *
@@ -51,7 +51,7 @@ static inline bool is_whole(const gzh_base *self)
 }
 
 /* Whether a call can be tried at once, by what is given behind its first `before` arguments: flags; a copy is
- * wanted; a timeout that lets it wait, which does not matter to who need not. */
+ * wanted; a timeout that lets it wait, which does not matter to who need not.  *timeout: borrowed. */
 bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, int *flags,
                   PyObject **timeout);
 /* Call that method in Python, with the same arguments. */

@@ -142,7 +142,7 @@ static bool share(gzh_base *self, const gzh_slot *slot)
     if (batch)
         shared = PyObject_CallMethodObjArgs((PyObject *)self, gzh_name.share, batch, Py_True, NULL);
     else
-        gzh_socket_shared(socket_of(self)); /* no memory: nobody is to wait for it */
+        gzh_socket_put_back(socket_of(self), NULL, 0); /* no memory: nobody is to wait */
     if (batch && !shared) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);

@@ -8,9 +8,9 @@
  * back to look again.  If it has lost its patience and waits already when the first shares at last, it
  * is sent back then; only the order suffers.  It is the same while what was shared is recalled.
  *
- * They are so few that what lies in Python is little against what may lie in libzmq (RCVHWM).  A message that differs from the
- * first in the number of its parts, or has no room, goes to the ready list, which comes first in the next
- * call. */
+ * They are so few that what lies in Python is little against what may lie in libzmq (RCVHWM).  A message
+ * that differs from the first in the number of its parts, or has no room, goes to the ready list, which comes
+ * first in the next call. */
 #include "inside.h"
 
 #include <errno.h>

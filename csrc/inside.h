@@ -152,8 +152,7 @@ void gzh_heed_batch(gzh_socket *s);
 void gzh_lend(gzh_socket *s); /* to the calling thread */
 int gzh_next_batch(gzh_socket *s, int flags);
 /* Owner, mutex not held: m and, as far as they are there, others like it, `most` in all.  m is empty
- * afterwards.  *odd: one that is not like it; *dry: there was no other.  Returns
- * as gzh_recv does. */
+ * afterwards.  *odd: one that is not like it; *dry: there was no other.  Returns as gzh_recv does. */
 int gzh_take_several(gzh_socket *s, gzh_message *m, gzh_slot *slot, int most, gzh_message **odd, bool *dry);
 /* gzh_claim, for a receive or a poll.  GZH_LOOK: to what another thread may have shared.  (Never for a
  * poll of POLLOUT alone, which is told nothing about messages.) */

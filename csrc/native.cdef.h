@@ -4,6 +4,7 @@ typedef struct gzh_companion gzh_companion;
 typedef struct gzh_context gzh_context;
 typedef struct gzh_socket gzh_socket;
 typedef struct gzh_message gzh_message;
+typedef ... gzh_slot;
 
 typedef struct {
     gzh_socket *socket;
@@ -69,7 +70,7 @@ int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
 int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
 int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int option, void *data,
              size_t *size);
-int gzh_end(gzh_companion *companion, void *nothing, int flags, bool give_up);
+int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
 int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
 void gzh_socket_drop(gzh_socket *socket);

@@ -46,9 +46,9 @@ class Batches(Parts):
     __slots__ = ("_ptr", "_topics")
     _ptr: Any
     # What is received next, by whomever: bytes, a list of several parts, or a mark, behind each eight of
-    # them: there a receiver looks whether its slice of time is over. An iterator over a
-    # list, as to take the next from it costs half of what it costs to take it from a deque, also where
-    # there is none; what it has given stays in that list until the next receive finds it used up.
+    # them: there a receiver looks whether its slice of time is over. An iterator over a list, as to take the
+    # next from it costs half of what it costs to take it from a deque, also where there is none; what it
+    # has given stays in that list until the next receive finds it used up.
     _batch: Iterator[Any]
     _ready: Iterator[Any]  # it, or one that takes from it and has marks of its own
     _topics: list[bytes]  # what a SUB has subscribed to

@@ -44,10 +44,10 @@ def _exit() -> None:
 
 
 # It may run anywhere, also while modules are taken apart: it must not look names up.
-def _drop(out: Any, _drop: Callable[[Any], None] = lib.gzh_context_drop, _exiting: Any = _exiting) -> None:
+def _drop(out: Any, _end: Callable[[Any], None] = lib.gzh_context_drop, _exiting: Any = _exiting) -> None:
     # libzmq would wait for unsent messages here: a companion does that.
     if out[0] and not _exiting:
-        _drop(out[0])
+        _end(out[0])
 
 
 # So that the address of a Context of ours leads back to it: libzmq's own memory behind that address

@@ -340,13 +340,13 @@ def wait(
         deadline = time.monotonic() + timeout
         expired = _Expired()
         try:
+            # (libuv counts in milliseconds, and gevent warns of less.)
+            wait_for(descriptor, max(timeout, 0.001), expired)
             while True:
-                # libuv counts in milliseconds, and gevent warns of less.
-                seconds = max(deadline - time.monotonic(), 0.001)
+                rc = end(ask, companion, False)
                 if rc != WAIT:
                     break
-                wait_for(descriptor, seconds, expired)
-                rc = end(ask, companion, False)
+                wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
         except _Expired as e:
             if e is not expired:
                 raise

@@ -272,15 +272,17 @@ class Messages(Batches):
             flags |= NOBLOCK
         # The socket says not to wait (SNDTIMEO), the call to do so.
         patient = timeout is not None and not flags & NOBLOCK
-        if copy and not track and not self._partial and (rc := self._send_copies(parts, flags)):
-            if rc > 0:
+        rc = YIELD  # not tried yet
+        if copy and not track and not self._partial and (tried := self._send_copies(parts, flags)):
+            if tried > 0:
                 return None
+            rc = tried
             if rc != WAIT and not (rc == _EAGAIN and patient):
                 raise _failed(rc, "send", self)
         if begun := self._take_unsent():
             parts = [*begun, *parts]
         message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
-        while (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
+        while rc == YIELD and (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
             turn()
         if rc == WAIT or (rc == _EAGAIN and patient):
             ask = (lib.gzh_send_message, pointer, message, flags)
@@ -367,6 +369,12 @@ def _failed(rc: int, call: str, socket: Messages) -> Exception:
     raise AssertionError(f"{call}: unexpected result {rc}")
 
 
-# As a TypeError names what was called.
-for _name in ("recv", "recv_multipart", "send", "send_multipart"):
-    getattr(Messages, f"_{_name}_in_python").__qualname__ = f"Socket.{_name}"
+# What C calls, and of which of its methods: a TypeError, and a report, name that.
+OF_METHODS_IN_C: Final = {
+    f"_{name}{suffix}": name
+    for name in ("recv", "recv_multipart", "send", "send_multipart")
+    for suffix in ("_in_python", "_on")
+    if hasattr(Messages, f"_{name}{suffix}")
+}
+for _function, _name in OF_METHODS_IN_C.items():
+    getattr(Messages, _function).__qualname__ = f"Socket.{_name}"

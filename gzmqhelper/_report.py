@@ -22,7 +22,8 @@ from typing import Any, Final, NamedTuple
 from . import _options, errors
 from ._context import Context
 from ._helper import NO_THREAD, check, helpers, wait
-from ._native import SocketBase, ffi, lib
+from ._messages import OF_METHODS_IN_C
+from ._native import ffi, lib
 from ._original import original
 from ._socket import Socket
 from .constants import LAST_ENDPOINT, SocketType
@@ -201,9 +202,7 @@ def _waiting(
     inside: FrameType | None = frame.f_back
     while inside is not None and _package(inside) == _PACKAGE:
         values = inside.f_locals
-        function = inside.f_code.co_name
-        if hasattr(SocketBase, in_c := function[1:].removesuffix("_on").removesuffix("_in_python")):
-            function = in_c  # which has called this
+        function = OF_METHODS_IN_C.get(inside.f_code.co_name, inside.f_code.co_name)
         if function[0] != "_" or function == "__iter__":
             owner = type(values["self"]).__name__ + "." if "self" in values else ""
             call = owner + function
