@@ -64,6 +64,30 @@ def test_ctrl_c_loses_no_batch_for_which_another_thread_has_lost_its_patience(so
     assert sorted(got + found + rest(pull)) == list(range(sent))
 
 
+@pytest.mark.parametrize("most", [2, 1000])
+def test_ctrl_c_after_recv_many_brings_nothing_of_it_back(sockets, monkeypatch, most):
+    pull, push = pair(sockets)
+    send_all(push, range(20))
+    got = [number_of([message]) for message in pull.recv_many(most)]
+    real, interrupted = Batches._share, []
+
+    def share(*args):
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        real(*args)
+
+    monkeypatch.setattr(Batches, "_share", share)
+    sent = 20
+    while not interrupted:
+        send_all(push, range(sent, sent + 20))
+        sent += 20
+        with contextlib.suppress(KeyboardInterrupt):
+            for _ in range(20):
+                got.append(number_of([pull.recv()]))
+    assert got + rest(pull) == list(range(sent))
+
+
 def test_a_handler_that_receives_and_raises_when_a_batch_has_left_c_loses_nothing_of_it(sockets, monkeypatch):
     pull, push = pair(sockets)
     taken, sent = fill_batch(pull, push)

@@ -180,12 +180,13 @@ def test_kills_and_timeouts_that_race_with_arrivals_lose_nothing(sockets, ticker
     assert sorted(got) == list(range(total))
 
 
-def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch):
+@pytest.mark.parametrize("place", ["_take_at_once", "_take_several"])
+def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, place):
     pull, push = unbounded(sockets)
     for number in range(3000):
         push.send_multipart(numbered(number, 1 + number % 1000 // 900))
     interrupted = []
-    take_at_once = Many._take_at_once
+    take = getattr(Many, place)
 
     def interrupt(result):
         # Not again while that one is dealt with.
@@ -194,7 +195,7 @@ def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch):
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(Many, "_take_at_once", lambda *args: interrupt(take_at_once(*args)))
+    monkeypatch.setattr(Many, place, lambda *args: interrupt(take(*args)))
     got = []
     while len(got) < 3000:
         try:

@@ -123,6 +123,23 @@ def test_its_memory_goes_with_it(sockets):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
+def test_behind_each_eight_messages_of_a_batch_there_is_a_mark(sockets, parts):
+    pull, push = pair(sockets)
+    for _ in range(100):
+        send_all(push, range(300), parts)
+        for _ in range(300):
+            pull.recv_multipart()
+            if lying(pull) > 40:
+                batch = iter(pull._lying())
+                before = next(index for index, message in enumerate(batch) if message is False)
+                assert before <= 8  # it was begun
+                marks = [index for index, message in enumerate(batch) if message is False]
+                assert marks == [*range(8, 9 * len(marks), 9)]
+                return
+    pytest.fail("no batch of that size")
+
+
+@pytest.mark.parametrize("parts", [1, 3])
 def test_a_flood_leaves_no_objects(sockets, parts):
     pull, push = pair(sockets)
 
