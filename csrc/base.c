@@ -9,24 +9,11 @@ gzh_names gzh_name;
 
 static bool make_names(void)
 {
-    const struct { PyObject **name; const char *text; } all[] = {
-        {&gzh_name.flags, "flags"},
-        {&gzh_name.copy, "copy"},
-        {&gzh_name.timeout, "timeout"},
-        {&gzh_name.recv, "_recv_in_python"},
-        {&gzh_name.recv_on, "_recv_on"},
-        {&gzh_name.recv_multipart, "_recv_multipart_in_python"},
-        {&gzh_name.recv_multipart_on, "_recv_multipart_on"},
-        {&gzh_name.first_of, "_first_of"},
-        {&gzh_name.heed_mark, "_heed_mark"},
-        {&gzh_name.share, "_share"},
-        {&gzh_name.put_back, "_put_back"},
-        {&gzh_name.send, "_send_in_python"},
-        {&gzh_name.send_multipart, "_send_multipart_in_python"},
-    };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (!(*all[i].name = PyUnicode_InternFromString(all[i].text)))
-            return false;
+#define MAKE(name, text)                                                                 \
+    if (!(gzh_name.name = PyUnicode_InternFromString(text)))                             \
+        return false;
+    GZH_NAMES(MAKE)
+#undef MAKE
     return true;
 }
 
@@ -176,8 +163,7 @@ static PyMethodDef methods[] = {
     {"_have", gzh_base_have, METH_O, NULL},
     {"_add", gzh_base_add, METH_O, NULL},
     {"_ask", gzh_base_ask, METH_O, NULL},
-    METHOD("_begin_ask", gzh_base_begin_ask, 0, NULL),
-    METHOD("_end_ask", gzh_base_end_ask, 0, NULL),
+    METHOD("_wait_for_message", gzh_base_wait_for_message, 0, NULL),
     {"_take_several", gzh_base_take_several, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -221,6 +207,7 @@ static PyObject *untracked(PyObject *module, PyObject *object)
 
 static PyMethodDef functions[] = {
     {"untracked", untracked, METH_O, NULL},
+    {"waits_as", gzh_base_waits_as, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -234,7 +221,7 @@ PyMODINIT_FUNC PyInit__native(void)
     PyObject *module = gzh_init_glue();
     PyObject *type = module ? PyType_FromSpec(&spec) : NULL;
     if (!type || PyObject_SetAttrString(module, "SocketBase", type) == -1 ||
-        PyModule_AddFunctions(module, functions) == -1)
+        !gzh_add_wait_types(module) || PyModule_AddFunctions(module, functions) == -1)
         Py_CLEAR(module);
     Py_XDECREF(type);
     return module;

@@ -1,14 +1,14 @@
-/* SocketBase, of which Socket is a subclass: the one room that knows Python's objects, for the calls that
- * a busy program makes without end.
+/* SocketBase, of which Socket is a subclass, and what of Helper must be quick or whole (base_wait.c): the one room
+ * that knows Python's objects, for the calls that a busy program makes without end.
  *
  * cffi hands numbers and memory to C, not objects.  A function in Python that looks whether a message is
  * here already costs as much as to receive one, and to lay a list of bytes out for C costs twice what
  * libzmq needs to send it.
  *
- * Each method does what nearly all of its calls need.  What it cannot do at once, has to explain or has to
- * wait for it leaves to methods in Python, _recv_in_python for recv, which can do all of it.  Nothing
- * here waits, and neither a signal handler nor another thread runs between two lines, but where a method in
- * Python is called, Python's lock is let go, or an object is made and a garbage collection begins.
+ * Each method does what nearly all of its calls need.  What it cannot do at once or has to explain it leaves to
+ * methods in Python, _recv_in_python for recv, which can do all of it.  Only gzh_wait waits, and neither a
+ * signal handler nor another greenlet or thread runs between two lines, but where a method in Python is called,
+ * Python's lock is let go, or an object is made and a garbage collection begins.
  *
  * All functions are called with Python's lock held; results that are objects are new references, and NULL
  * says that an exception is set. */
@@ -31,11 +31,38 @@ typedef struct {
 } gzh_base;
 
 /* Interned, as to make them anew costs what the call itself does. */
+#define GZH_NAMES(X)                                                                     \
+    X(flags, "flags")                                                                    \
+    X(copy, "copy")                                                                      \
+    X(timeout, "timeout")                                                                \
+    X(recv, "_recv_in_python")                                                           \
+    X(recv_on, "_recv_on")                                                               \
+    X(recv_multipart, "_recv_multipart_in_python")                                       \
+    X(recv_multipart_on, "_recv_multipart_on")                                           \
+    X(first_of, "_first_of")                                                             \
+    X(heed_mark, "_heed_mark")                                                           \
+    X(share, "_share")                                                                   \
+    X(put_back, "_put_back")                                                             \
+    X(send, "_send_in_python")                                                           \
+    X(send_multipart, "_send_multipart_in_python")                                       \
+    X(own_helper, "_gzmqhelper")                                                         \
+    X(current, "current")                                                                \
+    X(Helper, "Helper")                                                                  \
+    X(expired, "Expired")                                                                \
+    X(may_not_wait, "may_not_wait")                                                      \
+    X(start_here, "_start_here")                                                         \
+    X(close, "close")                                                                    \
+    X(wait_read, "wait_read")                                                            \
+    X(line, "_line")                                                                     \
+    X(io, "_io")                                                                         \
+    X(check, "_check")                                                                   \
+    X(popleft, "popleft")                                                                \
+    X(switch_to, "switch")                                                               \
+    X(stop, "stop")
 typedef struct {
-    PyObject *flags, *copy, *timeout;
-    PyObject *recv, *recv_on, *recv_multipart, *recv_multipart_on;
-    PyObject *first_of, *heed_mark, *share, *put_back;
-    PyObject *send, *send_multipart;
+#define NAME(name, text) PyObject *name;
+    GZH_NAMES(NAME)
+#undef NAME
 } gzh_names;
 extern gzh_names gzh_name;
 
@@ -61,6 +88,19 @@ PyObject *gzh_in_python(PyObject *self, PyObject *which, PyObject *const *args, 
 /* Flags that C takes.  False: an exception is set. */
 bool gzh_flags(PyObject *given, int *flags);
 
+/* gzh_recv, as _ask below has it; companion: NULL, or one that is free. */
+PyObject *gzh_ask(gzh_base *self, gzh_companion *companion, int flags);
+/* What gzh_end says, in the same way. */
+PyObject *gzh_end_of(gzh_companion *companion, int flags, bool give_up);
+/* Whether that is this code. */
+bool gzh_is_code(PyObject *got, int code);
+/* Wait for a message as _helper.wait does, after _ask has said GZH_WAIT, and say what comes as _ask does; -EAGAIN
+ * when so many seconds have passed.  call: the method in Python that would do it, for people.
+ * with_others: only if another greenlet of the thread waits; else NULL without an exception.  (base_wait.c) */
+#define GZH_FOR_EVER (-1.0)
+PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others);
+bool gzh_add_wait_types(PyObject *module);
+
 /* The methods, which base.c names; in base_receive.c and base_send.c. */
 PyObject *gzh_base_recv(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
 PyObject *gzh_base_recv_multipart(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
@@ -69,11 +109,8 @@ PyObject *gzh_base_send_multipart(PyObject *self, PyObject *const *args, Py_ssiz
 /* _ask(flags): gzh_recv, as Python has what it says: bytes of one part, or a list of several; or a number:
  * above 0, the address of a gzh_message, which is the caller's now; below, a code.  A batch was shared. */
 PyObject *gzh_base_ask(PyObject *self, PyObject *flags);
-/* _begin_ask(got, flags, companion): the same with a companion, by its address.  What it brings is put into
- * the list `got`, as its first item, and the result is 0; else it is the code. */
-PyObject *gzh_base_begin_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
-/* _end_ask(got, flags, companion, give_up): so gzh_end. */
-PyObject *gzh_base_end_ask(PyObject *self, PyObject *const *args, Py_ssize_t count);
+/* _wait_for_message(flags, seconds): gzh_wait; None: for ever. */
+PyObject *gzh_base_wait_for_message(PyObject *self, PyObject *const *args, Py_ssize_t count);
 /* _take_several(messages, most, flags): gzh_recv_many.  What it brings is appended to the list, and the
  * result is GZH_SEVERAL, if it was a single one too; all else is as _ask has it. */
 PyObject *gzh_base_take_several(PyObject *self, PyObject *args);
@@ -85,5 +122,8 @@ PyObject *gzh_base_add(PyObject *self, PyObject *batch);
  * on that is the first item of the list `progress`, as far as they are made of bytes; 0 where the first is
  * not.  What was sent is added to that item, also if Ctrl-C keeps the caller from hearing it. */
 PyObject *gzh_base_send_several(PyObject *self, PyObject *const *args, Py_ssize_t count);
+
+/* waits_as(module): _helper.py, which has the functions that a wait needs. */
+PyObject *gzh_base_waits_as(PyObject *module, PyObject *helper_module);
 
 #endif

@@ -173,8 +173,7 @@ static bool is_made(const gzh_base *self)
     return self->address != 0;
 }
 
-/* gzh_recv, of which a batch is shared. */
-static PyObject *ask(gzh_base *self, gzh_companion *companion, int flags)
+PyObject *gzh_ask(gzh_base *self, gzh_companion *companion, int flags)
 {
     gzh_slot *slot = take_slot();
     if (!slot)
@@ -194,55 +193,27 @@ PyObject *gzh_base_ask(PyObject *object, PyObject *flags)
 {
     int value;
     bool ok = gzh_flags(flags, &value) && is_made((gzh_base *)object);
-    return ok ? ask((gzh_base *)object, NULL, value) : NULL;
+    return ok ? gzh_ask((gzh_base *)object, NULL, value) : NULL;
 }
 
-static bool is_code(PyObject *got)
+bool gzh_is_code(PyObject *got, int code)
 {
-    int overflow; /* then it is an address */
-    return PyLong_CheckExact(got) && PyLong_AsLongAndOverflow(got, &overflow) < 0 && !overflow;
+    int overflow;
+    return PyLong_CheckExact(got) && PyLong_AsLongAndOverflow(got, &overflow) == code && !overflow;
 }
 
-static PyObject *put_into(PyObject *list, PyObject *got)
+PyObject *gzh_end_of(gzh_companion *companion, int flags, bool give_up)
 {
-    if (!got || is_code(got))
-        return got;
-    return PyList_SetItem(list, 0, got) == 0 ? PyLong_FromLong(0) : NULL;
-}
-
-static gzh_companion *companion_at(PyObject *address)
-{
-    return (gzh_companion *)(uintptr_t)PyLong_AsSize_t(address);
-}
-
-PyObject *gzh_base_begin_ask(PyObject *object, PyObject *const *args, Py_ssize_t count)
-{
-    if (count != 3 || !is_made((gzh_base *)object))
-        return PyErr_BadArgument(), NULL;
-    int flags;
-    gzh_companion *companion = companion_at(args[2]);
-    if (PyErr_Occurred() || !gzh_flags(args[1], &flags))
-        return NULL;
-    return put_into(args[0], ask((gzh_base *)object, companion, flags));
-}
-
-PyObject *gzh_base_end_ask(PyObject *object, PyObject *const *args, Py_ssize_t count)
-{
-    (void)object;
-    if (count != 4)
-        return PyErr_BadArgument(), NULL;
-    int flags, rc;
-    gzh_companion *companion = companion_at(args[2]);
-    bool give_up = args[3] == Py_True;
-    gzh_slot *slot = PyErr_Occurred() || !gzh_flags(args[1], &flags) ? NULL : take_slot();
+    gzh_slot *slot = take_slot();
     if (!slot)
         return NULL;
+    int rc;
     Py_BEGIN_ALLOW_THREADS
     rc = gzh_end(companion, slot, flags, give_up);
     Py_END_ALLOW_THREADS
     PyObject *got = found(slot, rc);
     return_slot(slot);
-    return put_into(args[0], got);
+    return got;
 }
 
 PyObject *gzh_base_take_several(PyObject *self, PyObject *args)
@@ -307,6 +278,31 @@ static PyObject *unless_interrupted(PyObject *object, PyObject *message)
     return NULL;
 }
 
+PyObject *gzh_base_wait_for_message(PyObject *object, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !is_made((gzh_base *)object))
+        return PyErr_BadArgument(), NULL;
+    int flags;
+    double seconds = args[1] == Py_None ? GZH_FOR_EVER : PyFloat_AsDouble(args[1]);
+    if (PyErr_Occurred() || !gzh_flags(args[0], &flags))
+        return NULL;
+    if (args[1] != Py_None && !(seconds > 0))
+        seconds = 0; /* a deadline that has passed */
+    PyObject *got = gzh_wait((gzh_base *)object, flags, seconds, gzh_name.recv_on, false);
+    return !got || PyLong_CheckExact(got) ? got : unless_interrupted(object, got);
+}
+
+/* What comes in place of a GZH_WAIT; it itself, if it is for Python to wait: there it is known until when, if one
+ * wait is not all, and whether to linger. */
+static PyObject *waited_for(gzh_base *self, int flags, PyObject *wait, PyObject *call)
+{
+    PyObject *got = self->timeout < 0 ? gzh_wait(self, flags, GZH_FOR_EVER, call, true) : NULL;
+    if (!got && !PyErr_Occurred())
+        return wait;
+    Py_DECREF(wait);
+    return got;
+}
+
 /* A message.  Or, *is_result, what one of two methods in Python returns: the one that can do all of it, with
  * the same arguments, or the one that goes on from what _ask has said. */
 static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names,
@@ -314,7 +310,7 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
 {
     gzh_base *self = (gzh_base *)object;
     PyObject *timeout, *got;
-    int flags, overflow;
+    int flags;
     *is_result = true;
     got = NULL;
     if (!self->ready || !self->address || !is_whole(self) ||
@@ -324,14 +320,16 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
         Py_CLEAR(got);
         got = take_ready(self, flags);
         if (!got && !PyErr_Occurred())
-            got = ask(self, NULL, flags);
+            got = gzh_ask(self, NULL, flags);
+        if (got && timeout == Py_None && gzh_is_code(got, GZH_WAIT))
+            got = waited_for(self, flags, got, go_on);
         if (!got)
             return NULL;
         if (!PyLong_CheckExact(got)) {
             *is_result = false;
             return got;
         }
-    } while (PyLong_AsLongAndOverflow(got, &overflow) == GZH_SEVERAL);
+    } while (gzh_is_code(got, GZH_SEVERAL));
     PyObject *given = PyLong_FromLong(flags), *result = NULL;
     if (given)
         result = PyObject_CallMethodObjArgs(object, go_on, got, given, timeout, NULL);

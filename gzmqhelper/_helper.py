@@ -17,12 +17,13 @@ finalizer) may run between any two lines.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping
 from errno import EBADF
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from weakref import ref
 
 from gevent import Greenlet, Timeout, get_hub, getcurrent
@@ -32,7 +33,7 @@ from gevent.socket import wait_read
 
 from . import errors
 from ._arguments import integer
-from ._native import ffi, lib
+from ._native import HelperBase, TurnsBase, ffi, lib, waits_as
 from ._original import original
 from ._pins import let_go
 from .constants import POLLIN, POLLOUT, POLLPRI, Errno
@@ -97,7 +98,7 @@ except AttributeError:
 NOTHING_KEPT: Final[dict[Any, list[Any]]] = {}
 
 
-class Helper:
+class Helper(HelperBase):
     """A greenlet's end of the arrangement with its companion, a thread in C.
 
     A greenlet gets one by itself when it first has to wait. `helper` is the way to have it earlier,
@@ -105,10 +106,7 @@ class Helper:
     """
 
     # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
-    __slots__ = (
-        *("__weakref__", "_address", "_busy", "_companion", "_descriptor", "_greenlet", "_may_wait"),
-        *("_nesting", "_sent_despite", "_thread", "_turns", "_unread", "_unsent"),
-    )
+    __slots__ = ("__weakref__", "_greenlet", "_nesting", "_sent_despite", "_thread", "_unread", "_unsent")
     # By socket, of messages that this greenlet receives and sends part by part: the parts that
     # it has yet to take, and those it has yet to send. They go when the greenlet goes.
     _unread: MutableMapping[Any, list[Any]]
@@ -116,8 +114,6 @@ class Helper:
 
     def __init__(self) -> None:
         self._companion: Any = None
-        # Of the companion, where they were asked for already: what to wait on, and where C has it.
-        self._descriptor, self._address = -1, 0
         self._greenlet = ref(getcurrent())
         self._may_wait = not on_hub()
         self._turns = turns_here()  # it never changes its thread
@@ -154,6 +150,12 @@ class Helper:
         if self._companion is None:
             self._companion = open_companion()
 
+    def _start_here(self) -> None:
+        """The same, and C can wait with it."""
+        self.start()
+        self._descriptor = _descriptor_of(self._companion)
+        self._address = int(ffi.cast("size_t", self._companion))  # last, as it says that both are there
+
     def close(self) -> None:
         """Give the companion up: it is parked for the next greenlet, or ends. Safe to say twice.
 
@@ -161,7 +163,7 @@ class Helper:
         """
         if self._busy:
             return
-        self._descriptor, self._address = -1, 0
+        self._address = 0
         companion, self._companion = self._companion, None
         if companion is not None:
             lib.gzh_companion_close(companion)
@@ -194,7 +196,7 @@ class Helper:
     def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
         try:
             # (Another finalizer of the same moment may close it again.)
-            companion, self._companion, self._descriptor, self._address = self._companion, None, -1, 0
+            companion, self._companion, self._address = self._companion, None, 0
         except AttributeError:
             return  # not even begun: Ctrl-C
         if companion is not None:
@@ -206,7 +208,7 @@ class Helper:
             return open_companion()
         self._busy = True
         try:
-            self.start()
+            self._start_here()
         except BaseException:
             self._busy = False
             raise
@@ -279,8 +281,15 @@ def on_hub() -> bool:
     return getcurrent() is get_hub()
 
 
-class _Expired(BaseException):
-    """Our own timeout; never seen outside `wait`."""
+def may_not_wait() -> NoReturn:
+    raise BlockingSwitchOutError(
+        "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
+        "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
+    )
+
+
+class Expired(BaseException):
+    """Our own timeout; never seen outside a wait."""
 
 
 def wait(
@@ -299,17 +308,14 @@ def wait(
     """
     helper = current()
     if not helper._may_wait:
-        raise BlockingSwitchOutError(
-            "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
-            "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
-        )
+        may_not_wait()
     companion = None
     usable = True
     within_a_wait = helper._busy  # a signal handler's
     turns = helper._turns
     turns.waiting += 1
     try:
-        if within_a_wait or helper._companion is None:
+        if within_a_wait or not helper._address:
             companion = helper._take()
         else:  # what _take would do; here, and below, a call is spared where nearly every wait comes through
             helper._busy = True
@@ -325,10 +331,8 @@ def wait(
             companion = helper._take()
         if rc != WAIT:
             return rc
-        if companion is not helper._companion:
-            descriptor = _descriptor_of(companion)
-        elif (descriptor := helper._descriptor) == -1:
-            descriptor = helper._descriptor = _descriptor_of(companion)
+        own = companion is helper._companion
+        descriptor = helper._descriptor if own else _descriptor_of(companion)
         wait_for: Callable[..., Any] = wait_read if others is None else others
         if timeout is None:
             wait_for(descriptor)
@@ -338,7 +342,7 @@ def wait(
                     return rc
                 wait_for(descriptor)
         deadline = time.monotonic() + timeout
-        expired = _Expired()
+        expired = Expired()
         try:
             # (libuv counts in milliseconds, and gevent warns of less.)
             wait_for(descriptor, max(timeout, 0.001), expired)
@@ -347,7 +351,7 @@ def wait(
                 if rc != WAIT:
                     break
                 wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
-        except _Expired as e:
+        except Expired as e:
             if e is not expired:
                 raise
             rc = end(ask, companion, True)
@@ -450,7 +454,7 @@ def _ready_descriptor() -> int:
     return _ready
 
 
-class _Turns:
+class _Turns(TurnsBase):
     """Whether this OS thread's hub has turned since its greenlets were given a slice of time.
 
     To turn is to look at the descriptors. A callback that runs is no sign of it: gevent runs them by
@@ -461,7 +465,6 @@ class _Turns:
     def __init__(self) -> None:
         self.hub: Any = None
         self.turned = True
-        self.waiting = 0  # how many greenlets are in `wait`
         # Of `linger`: how many came in time, how often in a row none did, how often not to try.
         self.answers = self.in_vain = self.skip = 0
 
@@ -478,31 +481,19 @@ class _Turns:
         let_go()
         lib.gzh_slice(_SHARE if self._line else _SLICE)
 
-    def _mark(self) -> None:
-        self.turned = True
-        self._check.stop()
-
     def wait(self) -> None:
         # Not each in a wait_read: of several on one descriptor, libuv's loop wakes some four times
         # as often as others.
         waiter: Waiter[None] = Waiter(self.hub)
         self._line.append(waiter)
         if not self._io.active:
-            self._io.start(self._go_on)
+            self._io.start(self._go_on, _SLICE)
         try:
             waiter.get()
         except BaseException:
             if waiter in self._line:  # not where all goes well: the line may be long
                 self._line.remove(waiter)
             raise
-
-    def _go_on(self) -> None:
-        """In the hub, which has looked: each in the line by turns, until the time is used up."""
-        end = time.monotonic_ns() + _SLICE
-        while self._line and time.monotonic_ns() < end:
-            self._line.popleft().switch(None)
-        if not self._line:
-            self._io.stop()
 
 
 # An OS thread's own, patched or not.
@@ -593,3 +584,6 @@ def turn(anyway: bool = False) -> None:
 def leave_hub() -> None:
     """This OS thread has no more use for its hub and the greenlets in it; the next wait makes a new one."""
     get_hub().destroy(destroy_loop=True)
+
+
+waits_as(sys.modules[__name__])

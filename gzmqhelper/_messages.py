@@ -27,6 +27,7 @@ from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
 _NULL: Final = ffi.NULL
+_MESSAGE: Final = ffi.typeof("gzh_message *")
 # (What is larger would be copied twice.)
 _SMALL: Final[int] = lib.GZH_SLOT_BYTES
 _LOOK: Final[int] = lib.GZH_LOOK
@@ -45,32 +46,7 @@ _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 
 
-# The two halves of a receive that waits. ask: what it gets, socket, flags, and the helper or, from the
-# first half on, the companion's address.
-
-_SIZE: Final = ffi.typeof("size_t")
-_MESSAGE: Final = ffi.typeof("gzh_message *")
-
-
-def _begin_recv(ask: list[Any], companion: Any) -> int:
-    _, socket, flags, helper = ask
-    if companion is not helper._companion:
-        address = int(ffi.cast(_SIZE, companion))
-    elif not (address := helper._address):
-        address = helper._address = int(ffi.cast(_SIZE, companion))
-    rc: int = socket._begin_ask(ask, flags, address)
-    if rc == WAIT:
-        ask[3] = address
-    return rc
-
-
-def _end_recv(ask: list[Any], companion: Any, give_up: bool) -> int:
-    _, socket, flags, address = ask
-    rc: int = socket._end_ask(ask, flags, address, give_up)
-    return rc
-
-
-# And of a send or a poll. ask: function, pointer, message or mask, flags.
+# The two halves of a send or a poll that waits. ask: function, pointer, message or mask, flags.
 
 
 def _begin_other(ask: tuple[Any, ...], companion: Any) -> int:
@@ -151,15 +127,13 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
-                helper = current()
                 may_linger = lingers and got == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
-                if may_linger and not helper._turns.waiting and linger(self._ptr):
+                if may_linger and linger(self._ptr):
                     lingers -= 1
                     got = self._ask(flags)
                     continue
-                ask = [None, self, flags, helper]
                 try:
-                    rc = wait(_begin_recv, _end_recv, ask, seconds)
+                    got = self._wait_for_message(flags, seconds)
                 except BlockingSwitchOutError:
                     # In C, the first try after a REQ's send is spared. On the hub there is no other.
                     if self.type != SocketType.REQ or not on_hub():
@@ -167,14 +141,8 @@ class Messages(Batches):
                     got = self._ask(flags)
                     if type(got) is int and (got == WAIT or got == _EAGAIN):
                         raise
-                    continue
-                except BaseException:  # Ctrl-C, perhaps with the message in its hand
-                    if ask[0] is not None and type(ask[0]) is not int:
-                        self._put_back([ask[0]])
-                    raise
-                if rc == _EAGAIN:
-                    raise _failed(rc, "recv", self)
-                got = rc or ask[0]
+                if type(got) is int and got == _EAGAIN:
+                    raise _failed(got, "recv", self)
             elif got == YIELD or got == _LOOK or got == _SEVERAL:
                 if got == YIELD:
                     turn()

@@ -1,17 +1,34 @@
 """The extension module, as far as type checkers need to know it: what cffi generates, and csrc/base.c."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from types import ModuleType
 from typing import Any, Literal, overload
 from weakref import ref
 
 from ._frame import Frame
-from ._helper import Helper
+from ._helper import Helper, _Turns
 from ._tracker import MessageTracker
 
 ffi: Any
 lib: Any
 
 def untracked(thing: Any, /) -> Any: ...
+def waits_as(module: ModuleType, /) -> None: ...
+
+class TurnsBase:
+    waiting: int  # how many greenlets are in a wait
+    turned: bool
+    def _mark(self) -> None: ...
+    def _go_on(self, nanoseconds: int, /) -> None: ...
+
+class HelperBase:
+    _companion: Any
+    _descriptor: int  # the companion's: what to wait on; and where it is, 0: neither was asked for yet
+    _address: int
+    _turns: _Turns
+    _busy: bool
+    _may_wait: bool
+    _waits_for: tuple[Any, str] | None
 
 class SocketBase:
     _batch: Iterator[Any]
@@ -74,7 +91,6 @@ class SocketBase:
     def _have(self, messages: Iterable[Any], /) -> None: ...
     def _add(self, batch: Iterator[Any], /) -> None: ...
     def _ask(self, flags: int, /) -> bytes | list[bytes] | int: ...
-    def _begin_ask(self, got: list[Any], flags: int, companion: int, /) -> int: ...
-    def _end_ask(self, got: list[Any], flags: int, companion: int, give_up: bool, /) -> int: ...
+    def _wait_for_message(self, flags: int, seconds: float | None, /) -> bytes | list[bytes] | int: ...
     def _take_several(self, messages: list[Any], most: int, flags: int, /) -> int: ...
     def _send_several(self, messages: list[Any], progress: list[int], flags: int, /) -> int: ...

@@ -1,8 +1,9 @@
 """`report`: who waits in this library, for what, since when, and where in the program. For one that hangs.
 
 Users call it, from anywhere, or have a signal call it. Nothing is written down for it while calls
-are made, but by the C core the time when each wait begins: what a greenlet waits for is read off the
-frames on its stack, from that of `_helper.wait` outwards.
+are made, but by the C core the time when each wait begins, and the call and its socket of a wait that is made
+in C (csrc/base_wait.c): what else a greenlet waits for is read off the frames on its stack, from that of
+`_helper.wait` outwards.
 
 This code assumes that a greenlet that does not run has its frames in ``gr_frame``, whatever its OS
 thread. It only looks, never waits, and holds nothing that the others need.
@@ -161,7 +162,10 @@ def report() -> Report:
                 # (A cast makes no call into C: nothing can be freed meanwhile.)
                 address = int(ffi.cast("uintptr_t", frame.f_locals.get("companion") or 0))
                 if request := requests.pop(address, None):
-                    waiting.append(_waiting(greenlet, frame, request, taken, helper._thread))
+                    waiting.append(_waiting(greenlet, frame.f_back, None, request, taken, helper._thread))
+        in_c = helper._waits_for
+        if in_c is not None and (request := requests.pop(helper._address, None)):
+            waiting.append(_waiting(greenlet, top, in_c, request, taken, helper._thread))
     counts = ffi.new("int[3]")
     lib.gzh_companion_counts(counts, counts + 1, counts + 2)
     return Report(
@@ -194,12 +198,20 @@ def _requests() -> dict[int, tuple[int, float, bool]]:
 
 
 def _waiting(
-    greenlet: Any, frame: FrameType, request: tuple[int, float, bool], taken: float, thread: int
+    greenlet: Any,
+    inside: FrameType | None,
+    in_c: tuple[Socket, str] | None,
+    request: tuple[int, float, bool],
+    taken: float,
+    thread: int,
 ) -> Waiting:
     number, seconds, answered = request
     call = ""
     found: dict[int, Any] = {}
-    inside: FrameType | None = frame.f_back
+    if in_c:
+        socket, method = in_c
+        call = f"{type(socket).__name__}.{OF_METHODS_IN_C[method]}"
+        found[id(socket)] = socket
     while inside is not None and _package(inside) == _PACKAGE:
         values = inside.f_locals
         function = OF_METHODS_IN_C.get(inside.f_code.co_name, inside.f_code.co_name)

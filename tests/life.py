@@ -14,12 +14,8 @@ from gzmqhelper import _helper
 
 def waits(greenlet):
     """Whether a greenlet waits inside the library at this moment."""
-    frame = greenlet.gr_frame
-    while frame is not None:
-        if frame.f_code is _helper.wait.__code__:
-            return True
-        frame = frame.f_back
-    return False
+    helper = greenlet.__dict__.get(_helper._OWN)
+    return greenlet.gr_frame is not None and helper is not None and helper._busy
 
 
 class Outcome:

@@ -23,7 +23,7 @@ from support import Stopwatch, nobody_else_runs, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _messages
-from gzmqhelper._native import lib
+from gzmqhelper._native import SocketBase, lib
 
 
 def pair(sockets, left, right, transport, **options):
@@ -497,16 +497,22 @@ def test_four_threads_receive_part_by_part_from_one_socket(sockets, ticker):
 def test_one_that_is_sent_back_to_look_elsewhere_waits_no_longer_for_that(sockets, monkeypatch):
     """By a thread that shared late what it had been lent (csrc/batch.c)."""
     pull = sockets.pair(zmq.PULL, zmq.PUSH)[0]
-    real, waited = _messages.wait, []
+    waited = []
 
-    def wait(begin, end, ask, seconds):
-        waited.append(seconds)
-        if len(waited) > 3:
-            return real(begin, end, ask, seconds)
-        gevent.sleep(0.05)
-        return lib.GZH_LOOK
+    def sent_back(real):
+        def wait(*args):
+            waited.append(args[-1])
+            if len(waited) > 3:
+                return real(*args)
+            gevent.sleep(0.05)
+            return lib.GZH_LOOK
 
-    monkeypatch.setattr(_messages, "wait", wait)
+        return wait
+
+    monkeypatch.setattr(_messages, "wait", sent_back(_messages.wait))
+    monkeypatch.setattr(
+        _messages.Messages, "_wait_for_message", sent_back(SocketBase._wait_for_message), raising=False
+    )
     for call in (lambda: pull.recv(timeout=0.3), lambda: pull.poll(300)):
         waited.clear()
         with Stopwatch() as took:
