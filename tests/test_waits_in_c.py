@@ -1,7 +1,7 @@
-"""A receive's wait and the callbacks of `_Turns`, which are in csrc/base_wait.c: what Python would see of them.
+"""A receive's wait and the callbacks of `_Turns`, both in csrc/base_wait.c: what Python would see of them.
 
-Whether a greenlet waits alone or others of its thread wait too, so that it is not to linger, decides who begins
-the wait; nobody can tell which.
+Whether a greenlet waits alone or others of its thread wait too, so that it is not to linger, decides who
+begins the wait; nobody can tell which.
 """
 
 import contextlib
@@ -297,7 +297,7 @@ def test_ctrl_c_in_the_hub_while_greenlets_yield_stops_none_of_them():
         signal.setitimer(signal.ITIMER_REAL, 0)
         so_far = list(yields)
         gevent.sleep(0.1)
-        assert all(now > then for now, then in zip(yields, so_far))
+        assert all(now > then for now, then in zip(yields, so_far, strict=True))
         done.append(True)
         assert len(gevent.joinall(workers, timeout=5)) == 3
     finally:
