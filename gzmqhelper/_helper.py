@@ -1,4 +1,5 @@
-"""The narrow waist: each call of this package that has to wait goes through `wait`, here.
+"""The narrow waist: each call of this package that has to wait goes through `wait`, here, or, a receive,
+through the same once more in C (csrc/base_wait.c), which calls what is here.
 
 This is the only module that gives a request to a companion, waits on a completion pipe (with
 `gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_messages.py`, `_socket.py`,
