@@ -63,6 +63,14 @@ bool gzh_flags(PyObject *given, int *flags)
     return true;
 }
 
+bool gzh_seconds(PyObject *given, double *seconds)
+{
+    *seconds = given == Py_None ? GZH_FOR_EVER : PyFloat_AsDouble(given);
+    if (given != Py_None && !(*seconds > 0))
+        *seconds = 0; /* a deadline that has passed */
+    return !PyErr_Occurred();
+}
+
 PyObject *gzh_in_python(PyObject *self, PyObject *which, PyObject *const *args, Py_ssize_t count,
                         PyObject *names)
 {

@@ -51,7 +51,6 @@ typedef struct {
     X(expired, "Expired")                                                                \
     X(may_not_wait, "may_not_wait")                                                      \
     X(start_here, "_start_here")                                                         \
-    X(close, "close")                                                                    \
     X(wait_read, "wait_read")                                                            \
     X(line, "_line")                                                                     \
     X(io, "_io")                                                                         \
@@ -88,16 +87,19 @@ PyObject *gzh_in_python(PyObject *self, PyObject *which, PyObject *const *args, 
 /* Flags that C takes.  False: an exception is set. */
 bool gzh_flags(PyObject *given, int *flags);
 
+/* A time to wait, or None.  False: an exception is set. */
+#define GZH_FOR_EVER (-1.0)
+bool gzh_seconds(PyObject *given, double *seconds);
+
 /* gzh_recv, as _ask below has it; companion: NULL, or one that is free. */
 PyObject *gzh_ask(gzh_base *self, gzh_companion *companion, int flags);
 /* What gzh_end says, in the same way. */
 PyObject *gzh_end_of(gzh_companion *companion, int flags, bool give_up);
 /* Whether that is this code. */
 bool gzh_is_code(PyObject *got, int code);
-/* Wait for a message as _helper.wait does, after _ask has said GZH_WAIT, and say what comes as _ask does; -EAGAIN
+/* Wait for a message, after _ask has said GZH_WAIT, and say what comes as _ask does; -EAGAIN
  * when so many seconds have passed.  call: the method in Python that would do it, for people.
  * with_others: only if another greenlet of the thread waits; else NULL without an exception.  (base_wait.c) */
-#define GZH_FOR_EVER (-1.0)
 PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others);
 bool gzh_add_wait_types(PyObject *module);
 

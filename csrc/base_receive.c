@@ -283,11 +283,9 @@ PyObject *gzh_base_wait_for_message(PyObject *object, PyObject *const *args, Py_
     if (count != 2 || !is_made((gzh_base *)object))
         return PyErr_BadArgument(), NULL;
     int flags;
-    double seconds = args[1] == Py_None ? GZH_FOR_EVER : PyFloat_AsDouble(args[1]);
-    if (PyErr_Occurred() || !gzh_flags(args[0], &flags))
+    double seconds;
+    if (!gzh_flags(args[0], &flags) || !gzh_seconds(args[1], &seconds))
         return NULL;
-    if (args[1] != Py_None && !(seconds > 0))
-        seconds = 0; /* a deadline that has passed */
     PyObject *got = gzh_wait((gzh_base *)object, flags, seconds, gzh_name.recv_on, false);
     return !got || PyLong_CheckExact(got) ? got : unless_interrupted(object, got);
 }

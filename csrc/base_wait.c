@@ -1,12 +1,11 @@
 /* DESIGN.  Waiting: what base.h says.
  *
  * HelperBase and TurnsBase are what Helper and _Turns (gzmqhelper/_helper.py) are made of: the fields that a
- * wait touches, and what must not be interrupted.  Ctrl-C comes between any two lines of Python, and gevent
- * stops a watcher whose callback fails: so the callbacks of _Turns are here, where it comes nowhere.
+ * wait touches, and what must not be interrupted, as Ctrl-C comes between any two lines of Python.
  *
- * gzh_wait is _helper.wait once more, for a receive, of which a busy program makes one in each request: in Python
- * it was a fifth of what the hub's thread spent on that.  (A receive is simpler: its request is never inside a
- * call that cannot be left.) */
+ * Every wait is made by wait_for, here: that of a message, of which a busy program makes one in each request, from
+ * C, all others from _helper.wait.  A helper is busy from before its companion is asked until the request is
+ * answered or taken back; a wait within a wait (a signal handler's) has a helper of its own. */
 #include "base.h"
 
 #include <stddef.h>
@@ -25,8 +24,19 @@ typedef struct {
     unsigned long long address; /* and where it is; 0: neither was asked for yet */
     PyObject *turns;
     PyObject *waits_for; /* a wait that is made here: (socket, the name of the call); report() reads it */
+    /* The address of an exception from outside that ended a send whose message has gone. */
+    unsigned long long sent_despite;
     char busy, may_wait;
 } helper_base;
+
+/* What is waited for: a message; or, where that is NULL, what two functions in Python say. */
+typedef struct {
+    gzh_base *socket;
+    int flags;
+    PyObject *begin, *end, *ask; /* as _helper.wait has them */
+    PyObject *others;            /* called in place of wait_read, or None */
+    PyObject *for_people;        /* what _waits_for says */
+} awaited;
 
 /* In seconds: longer than any wait. */
 #define A_LIFETIME 1e9
@@ -36,6 +46,11 @@ static PyObject *python, *current_greenlet;
 static PyTypeObject *helper_type, *turns_type;
 
 /* ---- the wait ---- */
+
+static bool is_made(const helper_base *helper)
+{
+    return helper->turns && PyObject_TypeCheck(helper->turns, turns_type);
+}
 
 /* The helper of the greenlet that runs, which may be a new one. */
 static helper_base *helper_here(void)
@@ -49,17 +64,11 @@ static helper_base *helper_here(void)
         PyErr_Clear();
         helper = PyObject_CallMethodObjArgs(python, gzh_name.current, NULL);
     }
-    if (helper && !PyObject_TypeCheck(helper, helper_type)) {
+    if (helper && (!PyObject_TypeCheck(helper, helper_type) || !is_made((helper_base *)helper))) {
         PyErr_SetString(PyExc_TypeError, "an attribute _gzmqhelper of a greenlet, which is no Helper");
         Py_CLEAR(helper);
     }
     return (helper_base *)helper;
-}
-
-static long waiting_with(const helper_base *helper)
-{
-    bool made = helper->turns && PyObject_TypeCheck(helper->turns, turns_type);
-    return made ? ((turns_base *)helper->turns)->waiting : 0;
 }
 
 /* How long a wait may take. */
@@ -111,12 +120,34 @@ static void end_patience(patience *p)
     Py_CLEAR(p->expired);
 }
 
-/* gevent's wait_read.  *expired: the time has passed. */
-static bool wait_read(PyObject *descriptor, const patience *p, bool *expired)
+static gzh_companion *companion_of(const helper_base *helper)
 {
-    PyObject *function = PyObject_GetAttr(python, gzh_name.wait_read), *seconds = NULL, *woken = NULL;
+    return (gzh_companion *)(uintptr_t)helper->address;
+}
+
+static PyObject *begin(const awaited *what, helper_base *helper)
+{
+    if (what->socket)
+        return gzh_ask(what->socket, companion_of(helper), what->flags);
+    return PyObject_CallFunctionObjArgs(what->begin, what->ask, helper->companion, NULL);
+}
+
+static PyObject *end(const awaited *what, helper_base *helper, bool give_up)
+{
+    if (what->socket)
+        return gzh_end_of(companion_of(helper), what->flags, give_up);
+    PyObject *gives_up = give_up ? Py_True : Py_False;
+    return PyObject_CallFunctionObjArgs(what->end, what->ask, helper->companion, gives_up, NULL);
+}
+
+/* Let the hub run until the pipe is readable.  *expired: until the time has passed. */
+static bool sleep_on(const awaited *what, PyObject *pipe, const patience *p, bool *expired)
+{
+    PyObject *function = what->others == Py_None ? PyObject_GetAttr(python, gzh_name.wait_read)
+                                                 : Py_NewRef(what->others);
+    PyObject *seconds = NULL, *woken = NULL;
     if (function && (!p->expired || (seconds = seconds_left(p))))
-        woken = PyObject_CallFunctionObjArgs(function, descriptor, seconds, p->expired, NULL);
+        woken = PyObject_CallFunctionObjArgs(function, pipe, seconds, p->expired, NULL);
     *expired = !woken && has_expired(p);
     Py_XDECREF(woken);
     Py_XDECREF(seconds);
@@ -124,30 +155,52 @@ static bool wait_read(PyObject *descriptor, const patience *p, bool *expired)
     return woken || *expired;
 }
 
-/* An exception from outside ended the wait: take the request back. */
-static void take_back(gzh_companion *companion)
+/* An exception from outside ended the wait: take the request back.  False: the companion is inside a call for it,
+ * and stays there. */
+static bool take_back(helper_base *helper)
 {
+    gzh_companion *companion = companion_of(helper);
     PyObject *type, *value, *traceback;
+    int rc;
     PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
     Py_BEGIN_ALLOW_THREADS
-    gzh_companion_cancel(companion);
+    rc = gzh_companion_cancel(companion);
     Py_END_ALLOW_THREADS
+    if (rc == 0 && gzh_companion_has_sent(companion))
+        helper->sent_despite = (uintptr_t)value;
     PyErr_Restore(type, value, traceback);
+    return rc == 0;
 }
 
-static PyObject *wait_with(helper_base *helper, gzh_base *self, int flags, const patience *p)
+/* Its companion cannot be used any more: the next wait gets another. */
+static void leave_companion(helper_base *helper)
 {
-    gzh_companion *companion = (gzh_companion *)(uintptr_t)helper->address;
-    PyObject *descriptor = Py_NewRef(helper->descriptor);
-    PyObject *got = gzh_ask(self, companion, flags);
-    bool expired = false;
+    gzh_companion *companion = companion_of(helper);
+    PyObject *pointer = helper->companion;
+    helper->companion = Py_NewRef(Py_None);
+    helper->address = 0;
+    Py_BEGIN_ALLOW_THREADS
+    gzh_companion_close(companion);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(pointer);
+}
+
+static PyObject *wait_with(helper_base *helper, const awaited *what, const patience *p)
+{
+    PyObject *pipe = Py_NewRef(helper->descriptor), *got = begin(what, helper);
+    bool expired = false, usable = true;
     while (got && gzh_is_code(got, GZH_WAIT)) {
         Py_DECREF(got);
-        got = wait_read(descriptor, p, &expired) ? gzh_end_of(companion, flags, expired) : NULL;
+        got = sleep_on(what, pipe, p, &expired) ? end(what, helper, expired) : NULL;
     }
     if (!got)
-        take_back(companion);
-    Py_DECREF(descriptor);
+        usable = take_back(helper);
+    else if (gzh_is_code(got, GZH_BUSY))
+        usable = false; /* on watch, in a call that was left, or a parent process's */
+    if (!usable)
+        leave_companion(helper);
+    Py_DECREF(pipe);
     return got;
 }
 
@@ -158,52 +211,56 @@ static bool start(helper_base *helper)
     return started != NULL;
 }
 
-static PyObject *wait_as(helper_base *helper, gzh_base *self, int flags, double seconds, PyObject *call)
+/* seconds: or GZH_FOR_EVER.  -EAGAIN when they have passed. */
+static PyObject *wait_for(helper_base *helper, const awaited *what, double seconds)
 {
+    if (!helper->may_wait)
+        return PyObject_CallMethodObjArgs(python, gzh_name.may_not_wait, NULL);
     PyObject *got = NULL, *turns = Py_NewRef(helper->turns); /* a fork gives the helper others */
     patience p;
-    helper->busy = true; /* from here on a signal handler that waits takes another */
+    helper->busy = true;
     ((turns_base *)turns)->waiting++;
-    if ((helper->address || start(helper)) && be_patient(&p, seconds)) {
-        if ((helper->waits_for = PyTuple_Pack(2, (PyObject *)self, call)))
-            got = wait_with(helper, self, flags, &p);
-        Py_CLEAR(helper->waits_for);
+    helper->waits_for = Py_NewRef(what->for_people);
+    if (be_patient(&p, seconds)) {
+        do {
+            Py_XDECREF(got);
+            got = helper->address || start(helper) ? wait_with(helper, what, &p) : NULL;
+        } while (got && gzh_is_code(got, GZH_BUSY));
         end_patience(&p);
     }
+    Py_CLEAR(helper->waits_for);
     ((turns_base *)turns)->waiting--;
     helper->busy = false;
     Py_DECREF(turns);
     return got;
 }
 
-static PyObject *wait(helper_base *helper, gzh_base *self, int flags, double seconds, PyObject *call)
+PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others)
 {
-    if (!helper->may_wait)
-        return PyObject_CallMethodObjArgs(python, gzh_name.may_not_wait, NULL);
-    if (helper->busy) { /* a signal handler's, or a finalizer's */
-        PyObject *other = PyObject_CallMethodObjArgs(python, gzh_name.Helper, NULL);
-        PyObject *got = other ? wait_as((helper_base *)other, self, flags, seconds, call) : NULL;
-        Py_XDECREF(other);
-        return got;
+    awaited what = {.socket = self, .flags = flags, .others = Py_None};
+    helper_base *helper = helper_here();
+    PyObject *got = NULL;
+    if (helper && (!with_others || ((turns_base *)helper->turns)->waiting > 0)) {
+        if (helper->busy) {
+            Py_DECREF(helper);
+            helper = (helper_base *)PyObject_CallMethodObjArgs(python, gzh_name.Helper, NULL);
+        }
+        if (helper && (what.for_people = PyTuple_Pack(2, (PyObject *)self, call)))
+            got = wait_for(helper, &what, seconds);
+        Py_XDECREF(what.for_people);
     }
-    PyObject *got = wait_as(helper, self, flags, seconds, call);
-    if (got && gzh_is_code(got, GZH_BUSY)) { /* it is a parent process's: the helper gets another */
-        Py_DECREF(got);
-        PyObject *closed = PyObject_CallMethodObjArgs((PyObject *)helper, gzh_name.close, NULL);
-        got = closed ? wait_as(helper, self, flags, seconds, call) : NULL;
-        Py_XDECREF(closed);
-    }
+    Py_XDECREF(helper);
     return got;
 }
 
-PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others)
+static PyObject *wait_in_python(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
-    helper_base *helper = helper_here();
-    PyObject *got = NULL;
-    if (helper && (!with_others || waiting_with(helper) > 0))
-        got = wait(helper, self, flags, seconds, call);
-    Py_XDECREF(helper);
-    return got;
+    helper_base *helper = (helper_base *)object;
+    double seconds = 0;
+    if (count != 5 || !is_made(helper) || helper->busy || !gzh_seconds(args[3], &seconds))
+        return PyErr_BadArgument(), NULL;
+    awaited what = {.begin = args[0], .end = args[1], .ask = args[2], .others = args[4], .for_people = Py_None};
+    return wait_for(helper, &what, seconds);
 }
 
 /* ---- TurnsBase ---- */
@@ -302,18 +359,25 @@ static void dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
+static PyMethodDef helper_methods[] = {
+    {"_wait", (PyCFunction)(void (*)(void))wait_in_python, METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyMemberDef helper_members[] = {
     {"_companion", T_OBJECT, offsetof(helper_base, companion), 0, NULL},
     {"_descriptor", T_OBJECT, offsetof(helper_base, descriptor), 0, NULL},
     {"_turns", T_OBJECT_EX, offsetof(helper_base, turns), 0, NULL},
     {"_waits_for", T_OBJECT, offsetof(helper_base, waits_for), READONLY, NULL},
     {"_address", T_ULONGLONG, offsetof(helper_base, address), 0, NULL},
+    {"_sent_despite", T_ULONGLONG, offsetof(helper_base, sent_despite), READONLY, NULL},
     {"_busy", T_BOOL, offsetof(helper_base, busy), 0, NULL},
     {"_may_wait", T_BOOL, offsetof(helper_base, may_wait), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyType_Slot helper_slots[] = {
+    {Py_tp_methods, helper_methods},
     {Py_tp_members, helper_members},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},

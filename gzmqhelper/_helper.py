@@ -1,5 +1,5 @@
-"""The narrow waist: each call of this package that has to wait goes through `wait`, here, or, a receive,
-through the same once more in C (csrc/base_wait.c), which calls what is here.
+"""The narrow waist: each call of this package that has to wait goes through `wait`, here, but for a receive,
+which goes straight to what makes all waits, in C (csrc/base_wait.c).
 
 This is the only module that gives a request to a companion, waits on a completion pipe (with
 `gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_messages.py`, `_socket.py`,
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, MutableMapping
 from errno import EBADF
@@ -30,7 +29,7 @@ from weakref import ref
 from gevent import Greenlet, Timeout, get_hub, getcurrent
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
-from gevent.socket import wait_read
+from gevent.socket import wait_read as wait_read  # for C, which waits with it
 
 from . import errors
 from ._arguments import integer
@@ -44,7 +43,6 @@ _close = original("os", "close")  # at once: gevent's closes when its loop has l
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
-BUSY: Final[int] = lib.GZH_BUSY
 FORKED: Final[int] = lib.GZH_FORKED
 NO_THREAD: Final[int] = lib.GZH_NO_THREAD
 
@@ -107,7 +105,7 @@ class Helper(HelperBase):
     """
 
     # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
-    __slots__ = ("__weakref__", "_greenlet", "_nesting", "_sent_despite", "_thread", "_unread", "_unsent")
+    __slots__ = ("__weakref__", "_greenlet", "_nesting", "_thread", "_unread", "_unsent")
     # By socket, of messages that this greenlet receives and sends part by part: the parts that
     # it has yet to take, and those it has yet to send. They go when the greenlet goes.
     _unread: MutableMapping[Any, list[Any]]
@@ -119,9 +117,7 @@ class Helper(HelperBase):
         self._may_wait = not on_hub()
         self._turns = turns_here()  # it never changes its thread
         self._thread = _thread_number()
-        self._busy = False
         self._nesting = 0
-        self._sent_despite = 0  # the id of an exception from outside that ended a send whose message has gone
         self._unread = self._unsent = NOTHING_KEPT
         _all.add(ref(self, _all.discard))
 
@@ -202,26 +198,6 @@ class Helper(HelperBase):
             return  # not even begun: Ctrl-C
         if companion is not None:
             _close(companion)
-
-    def _take(self) -> Any:
-        """A companion for one wait. A wait within a wait (a signal handler's) gets its own."""
-        if self._busy:
-            return open_companion()
-        self._busy = True
-        try:
-            self._start_here()
-        except BaseException:
-            self._busy = False
-            raise
-        return self._companion
-
-    def _give_back(self, companion: Any, usable: bool = True) -> None:
-        if companion is not self._companion:
-            lib.gzh_companion_close(companion)
-            return
-        self._busy = False
-        if not usable:
-            self.close()
 
 
 # For `_report.py`. Of built-in types, so that a finalizer may change it anywhere.
@@ -308,74 +284,9 @@ def wait(
     The result is end's or begin's: -EAGAIN when the time has passed.
     """
     helper = current()
-    if not helper._may_wait:
-        may_not_wait()
-    companion = None
-    usable = True
-    within_a_wait = helper._busy  # a signal handler's
-    turns = helper._turns
-    turns.waiting += 1
-    try:
-        if within_a_wait or not helper._address:
-            companion = helper._take()
-        else:  # what _take would do; here, and below, a call is spared where nearly every wait comes through
-            helper._busy = True
-            companion = helper._companion
-        # (No loop here ends in a condition: tests/test_layout.py, about Ctrl-C, says why.)
-        while True:
-            rc = begin(ask, companion)
-            if rc != BUSY:
-                break
-            # It is on watch, or inside a call that was abandoned; it stays there, we get another.
-            given_back, companion = companion, None
-            helper._give_back(given_back, usable=False)
-            companion = helper._take()
-        if rc != WAIT:
-            return rc
-        own = companion is helper._companion
-        descriptor = helper._descriptor if own else _descriptor_of(companion)
-        wait_for: Callable[..., Any] = wait_read if others is None else others
-        if timeout is None:
-            wait_for(descriptor)
-            while True:
-                rc = end(ask, companion, False)
-                if rc != WAIT:
-                    return rc
-                wait_for(descriptor)
-        deadline = time.monotonic() + timeout
-        expired = Expired()
-        try:
-            # (libuv counts in milliseconds, and gevent warns of less.)
-            wait_for(descriptor, max(timeout, 0.001), expired)
-            while True:
-                rc = end(ask, companion, False)
-                if rc != WAIT:
-                    break
-                wait_for(descriptor, max(deadline - time.monotonic(), 0.001), expired)
-        except Expired as e:
-            if e is not expired:
-                raise
-            rc = end(ask, companion, True)
-        finally:
-            # It knows this frame, and so all below it, and the hub still knows it: a socket that
-            # is dropped now would not go yet.
-            expired.__traceback__ = None
-        return rc
-    except BaseException as e:
-        if companion is not None:
-            usable = lib.gzh_companion_cancel(companion) == 0
-            if usable and lib.gzh_companion_has_sent(companion):
-                helper._sent_despite = id(e)
-        raise
-    finally:
-        turns.waiting -= 1
-        if companion is None:
-            if not within_a_wait:
-                helper._busy = False  # Ctrl-C came just when it was taken
-        elif usable and companion is helper._companion:
-            helper._busy = False
-        else:
-            helper._give_back(companion, usable)
+    if helper._busy:  # this is a wait within a wait: a signal handler's
+        helper = Helper()
+    return helper._wait(begin, end, ask, timeout, others)
 
 
 class Descriptors:

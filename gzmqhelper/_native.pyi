@@ -1,6 +1,6 @@
 """The extension module, as far as type checkers need to know it: what cffi generates, and csrc/base.c."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Literal, overload
 from weakref import ref
@@ -28,7 +28,18 @@ class HelperBase:
     _turns: _Turns
     _busy: bool
     _may_wait: bool
+    # Of a wait that began in C: its socket, and the name of the call.
     _waits_for: tuple[Any, str] | None
+    _sent_despite: int  # the id of an exception from outside that ended a send whose message has gone
+    def _wait(
+        self,
+        begin: Callable[[Any, Any], int],
+        end: Callable[[Any, Any, bool], int],
+        ask: Any,
+        timeout: float | None,
+        others: Callable[..., None] | None,
+        /,
+    ) -> int: ...
 
 class SocketBase:
     _batch: Iterator[Any]

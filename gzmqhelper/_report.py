@@ -159,9 +159,8 @@ def report() -> Report:
         top = greenlet.gr_frame or (running.get(helper._thread) if helper._busy else None)
         for frame in _frames(top):
             if frame.f_code is wait.__code__:
-                # (A cast makes no call into C: nothing can be freed meanwhile.)
-                address = int(ffi.cast("uintptr_t", frame.f_locals.get("companion") or 0))
-                if request := requests.pop(address, None):
+                its = frame.f_locals.get("helper")  # a helper of its own if it is a signal handler's
+                if its is not None and (request := requests.pop(its._address, None)):
                     waiting.append(_waiting(greenlet, frame.f_back, None, request, taken, helper._thread))
         in_c = helper._waits_for
         if in_c is not None and (request := requests.pop(helper._address, None)):

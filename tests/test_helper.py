@@ -167,15 +167,18 @@ def test_a_wait_within_a_wait_has_a_companion_of_its_own(sockets):
         helper = zmq.helper()
         helper.start()
         number = helper.number
-        first = helper._take()
-        try:
+
+        def begin(_, companion):
             later = gevent.spawn_later(0.01, inner_push.send, b"within")
             assert inner.recv(timeout=5) == b"within"
             later.get()
             with pytest.raises(zmq.Again):
                 inner.recv(timeout=0.01)
-        finally:
-            helper._give_back(first)
+            assert inner.poll(10) == 0
+            assert companion == helper._companion
+            return 7
+
+        assert _helper.wait(begin, None) == 7
         assert helper.number == number
         push.send(b"after")
         assert pull.recv(timeout=5) == b"after"
