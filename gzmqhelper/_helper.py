@@ -58,6 +58,9 @@ _SHARE: Final = 20_000
 # turned in the last two milliseconds.)
 _MOMENT: Final = 100_000
 _ANSWERS: Final = 16
+# How often one that waits for a message may try that, before it waits; and in how many seconds, at least.
+LINGERS: Final = 3
+_LONG_ENOUGH: Final = 0.005
 # With one processor the answer could not come meanwhile.
 _MAY_LINGER: Final = (
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -438,8 +441,9 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def linger(pointer: Any) -> bool:
-    """Wait on this thread for the moment that a quick message takes, where its hub has nothing else to do.
+def linger(pointer: Any, seconds: float | None = None) -> bool:
+    """Wait on this thread for the moment that a quick message takes, where its hub has nothing else to do
+    and the caller has time: seconds, None is for ever.
 
     After something was sent on the socket, awake; else, as to stay awake for what just comes would cost a
     processor, asleep, for a millisecond at most. True: libzmq has news, so that the call may be tried again;
@@ -447,7 +451,7 @@ def linger(pointer: Any) -> bool:
     messages come, and now and then none, as much processor time as all else.
     """
     turns = turns_here()
-    if turns.waiting or not _MAY_LINGER:
+    if turns.waiting or not _MAY_LINGER or (seconds is not None and seconds <= _LONG_ENOUGH):
         return False
     if turns.skip:
         turns.skip -= 1

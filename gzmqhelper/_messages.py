@@ -21,7 +21,7 @@ from . import errors
 from ._arguments import duration, integer
 from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
-from ._helper import WAIT, YIELD, check, current, linger, on_hub, turn, wait
+from ._helper import LINGERS, WAIT, YIELD, check, current, linger, on_hub, turn, wait
 from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -35,8 +35,6 @@ _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
 _MORE: Final = int(SNDMORE)
-# Whose timeout, in seconds, is shorter than this has no moment to spare for `linger`.
-_LONG_ENOUGH: Final = 0.005
 # These take turns, so whether they could send now is no question to ask of POLLOUT.
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
@@ -111,7 +109,7 @@ class Messages(Batches):
 
     def _finish(self, got: Any, flags: int, timeout: float | None) -> list[Any]:
         """From what `_ask` said first to the parts of a message: bytes or, kept, Frames."""
-        lingers = 3
+        lingers = LINGERS
         deadline = None
         while True:
             if type(got) is not int:
@@ -127,8 +125,7 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
-                may_linger = lingers and got == WAIT and (seconds is None or seconds > _LONG_ENOUGH)
-                if may_linger and linger(self._ptr):
+                if lingers and got == WAIT and linger(self._ptr, seconds):
                     lingers -= 1
                     got = self._ask(flags)
                     continue
@@ -295,6 +292,7 @@ class Messages(Batches):
         pointer = self._ptr
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
         deadline = None if seconds is None else time.monotonic() + seconds
+        lingers = LINGERS if mask == POLLIN else 0
         while True:
             while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
                 if rc == YIELD:
@@ -303,6 +301,9 @@ class Messages(Batches):
                 return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
             if rc == WAIT:
                 left = None if deadline is None else deadline - time.monotonic()
+                if lingers and linger(pointer, left):
+                    lingers -= 1
+                    continue
                 rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)
                 if rc == _EAGAIN:
                     return 0

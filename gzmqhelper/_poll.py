@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from . import errors
-from ._helper import YIELD, Descriptors, check, turn, wait
+from ._helper import LINGERS, YIELD, Descriptors, check, linger, turn, wait
 from ._native import ffi, lib
 from ._socket import Socket
 from .constants import NOBLOCK, POLLERR, POLLIN, POLLOUT, Errno
@@ -41,6 +41,8 @@ class _Plan:
                 self.sockets.append((index, thing))
             else:
                 self.others.append(index)
+        # A single socket, of which a message is all that is asked for: one may linger for that.
+        self.alone = self.count == 1 and bool(self.sockets) and self.items[0].mask == POLLIN
 
     def poll(self, seconds: float | None) -> list[tuple[int, Any, int]]:
         """Wait; the index of each that is ready, its socket or descriptor, and its events.
@@ -73,11 +75,15 @@ class _Plan:
         deadline = None if seconds is None else time.monotonic() + seconds
         beside = Descriptors(others) if others else None
         woken = False
+        lingers = LINGERS if self.alone else 0
         while not (ready := self._look(items, flags)) and not flags and not only_look:
             if woken:
                 # For nothing: by one of gevent's sockets perhaps, which wakes everybody and then closes.
                 turn(anyway=True)
                 woken = False
+                continue
+            if lingers and linger(self.sockets[0][1]._ptr, seconds):
+                lingers -= 1
                 continue
             rc = wait(_begin, _end, (items, self, beside is not None), seconds, beside)
             if rc < 0 and rc != _EAGAIN:

@@ -120,10 +120,15 @@ def test_the_hub_turns_after_so_many_answers(pair):
 def test_a_timeout_is_kept_while_news_come_that_are_no_message(pair, monkeypatch):
     one, _ = pair
     tried = []
-    monkeypatch.setattr("gzmqhelper._messages.linger", lambda pointer: not tried.append(pointer))
+    for module in "_messages", "_poll":
+        monkeypatch.setattr(f"gzmqhelper.{module}.linger", lambda *_: not tried.append(1))
     with pytest.raises(zmq.Again):
         one.recv(timeout=0.02)
     assert len(tried) == 3
+    for poll in POLLS.values():
+        tried.clear()
+        assert poll(one, 20) == 0
+        assert len(tried) == 3
 
 
 # ---- for what just comes: asleep, where the hub has turned in this moment ----------------------------
@@ -177,7 +182,9 @@ def test_a_hub_that_has_not_turned_for_a_while_is_not_kept_longer(pair):
 def test_timers_are_kept_while_a_greenlet_dozes_between_many_messages(sockets, ticker, monkeypatch):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
     dozed = []
-    monkeypatch.setattr("gzmqhelper._messages.linger", lambda it: _helper.linger(it) and not dozed.append(it))
+    monkeypatch.setattr(
+        "gzmqhelper._messages.linger", lambda *it: _helper.linger(*it) and not dozed.append(it)
+    )
 
     def send():
         for number in range(3000):
@@ -191,11 +198,56 @@ def test_timers_are_kept_while_a_greenlet_dozes_between_many_messages(sockets, t
     assert dozed
 
 
-def test_a_short_timeout_has_no_moment_to_spare(pair, monkeypatch):
+def polled(sock, milliseconds):
+    poller = zmq.Poller()
+    poller.register(sock, zmq.POLLIN)
+    return dict(poller.poll(milliseconds)).get(sock, 0)
+
+
+POLLS = {"poll": lambda sock, milliseconds: sock.poll(milliseconds), "Poller": polled}
+
+
+def test_a_short_timeout_has_no_moment_to_spare(pair):
     one, _ = pair
-    monkeypatch.setattr("gzmqhelper._messages.linger", lambda pointer: pytest.fail("it lingered"))
+    turns = _helper.turns_here()
     with pytest.raises(zmq.Again):
         one.recv(timeout=0.003)
     one.rcvtimeo = 2
     with pytest.raises(zmq.Again):
         one.recv()
+    for poll in POLLS.values():
+        assert poll(one, 2) == 0
+    assert turns.in_vain == 0
+    with pytest.raises(zmq.Again):
+        one.recv(timeout=0.02)
+    assert turns.in_vain == 1
+
+
+@pytest.mark.parametrize("poll", POLLS.values(), ids=POLLS)
+def test_a_poll_of_one_socket_lingers_too(pair, monkeypatch, poll):
+    one, peer = pair
+    monkeypatch.setattr("gzmqhelper._helper._MOMENT", 1_000_000_000)
+    monkeypatch.setattr(f"gzmqhelper.{'_messages' if poll is not polled else '_poll'}.wait", None)
+
+    def answer():
+        sleep(0.01)
+        peer.send(b"answer", zmq.NOBLOCK)
+
+    answering = OsThread(answer)
+    assert poll(one, 2000) == zmq.POLLIN
+    assert one.recv(zmq.NOBLOCK) == b"answer"
+    answering.join()
+
+
+@pytest.mark.parametrize("mask", [zmq.POLLIN | zmq.POLLOUT, zmq.POLLOUT])
+@pytest.mark.parametrize("poll", POLLS.values(), ids=POLLS)
+def test_a_poll_that_asks_for_room_does_not_linger(sockets, monkeypatch, poll, mask):
+    monkeypatch.setattr("gzmqhelper._messages.linger", lambda *_: pytest.fail("it lingered"))
+    monkeypatch.setattr("gzmqhelper._poll.linger", lambda *_: pytest.fail("it lingered"))
+    push = sockets(zmq.PUSH)  # without a peer, and so without room
+    if poll is polled:
+        poller = zmq.Poller()
+        poller.register(push, mask)
+        assert poller.poll(20) == []
+    else:
+        assert push.poll(20, mask) == 0
