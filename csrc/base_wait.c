@@ -23,7 +23,7 @@ typedef struct {
     PyObject *descriptor;       /* of the companion, an int: what to wait on */
     unsigned long long address; /* and where it is; 0: neither was asked for yet */
     PyObject *turns;
-    PyObject *waits_for; /* a wait that is made here: (socket, the name of the call); report() reads it */
+    PyObject *waits_for; /* of a wait that began in C, for report(): (socket, the name of the call) */
     /* The address of an exception from outside that ended a send whose message has gone. */
     unsigned long long sent_despite;
     char busy, may_wait;

@@ -113,6 +113,8 @@ zmq_msg_t *gzh_message_place(gzh_message *m)
 
 int gzh_part_copy(zmq_msg_t *part, const void *data, size_t size)
 {
+    if (size >= GZH_LARGE)
+        gzh_keep_memory();
     if (zmq_msg_init_size(part, size) == -1)
         return -ENOMEM;
     if (size)

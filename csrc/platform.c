@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,6 +202,18 @@ static void *wait_for_end(void *sem)
 {
     gzh_sem_wait(sem);
     return NULL;
+}
+
+/* glibc keeps twice as much of each arena, and gets only what is larger than this from the system each time. */
+#define BLOCK (8 << 20)
+
+void gzh_keep_memory(void)
+{
+    static atomic_flag done = ATOMIC_FLAG_INIT;
+    if (atomic_flag_test_and_set(&done))
+        return;
+    void *volatile block = malloc(BLOCK); /* else the compiler sees that it is not needed */
+    free(block);
 }
 
 int gzh_probe_limits(int descriptors, int threads)

@@ -86,6 +86,12 @@ bool gzh_doze(int fd, int other);
  * does nothing else.  0 or an errno.  Any thread; again for another descriptor. */
 int gzh_signal_writes(int number, int fd);
 
+/* Large messages come and go from now on: have malloc keep the memory of a few.  By itself glibc's gives the pages
+ * of nearly every one back to the system, to get new ones, one by one, for the next; it learns from the largest
+ * block that was freed, unless the user has set its thresholds.  Any thread; the first call does it. */
+#define GZH_LARGE 65536
+void gzh_keep_memory(void);
+
 /* How many forks lie between the first process and this one: what was made under another number
  * belongs to a parent and may not be touched.  Written only in a child that has one thread. */
 extern unsigned gzh_generation;

@@ -84,6 +84,8 @@ static int receive_part(gzh_wire *w, zmq_msg_t *part)
     int rc;
     while ((rc = zmq_msg_recv(part, w->zmq, ZMQ_DONTWAIT)) == -1 && errno == EINTR)
         ;
+    if (rc >= GZH_LARGE)
+        gzh_keep_memory();
     return rc;
 }
 

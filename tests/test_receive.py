@@ -1,5 +1,6 @@
 """Receiving: waiting for a message, sharing a socket with other receivers, waiting only so long."""
 
+import platform
 import random
 from itertools import chain
 
@@ -19,7 +20,7 @@ from crowd import (
 )
 from gevent.event import Event
 from life import waits
-from support import Stopwatch, nobody_else_runs, wait_until
+from support import Stopwatch, nobody_else_runs, run, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _messages
@@ -522,3 +523,43 @@ def test_one_that_is_sent_back_to_look_elsewhere_waits_no_longer_for_that(socket
                 pass
         took.check(0.3)
         assert len(waited) == 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how malloc keeps memory is glibc's affair")
+@pytest.mark.parametrize("copy", [True, False], ids=["copied", "not copied"])
+def test_large_messages_come_and_go_without_new_pages_for_each(copy):
+    """A page costs a thousand times what it costs to copy into one that is there."""
+    result = run(
+        """
+        import resource
+        import sys
+
+        import gzmqhelper as zmq
+
+        context = zmq.Context()
+        pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        push.connect(pull.bind("tcp://127.0.0.1:*").addr)
+        copy = sys.argv[1] == "True"
+
+
+        def eight():
+            for _ in range(8):
+                push.send(bytes(1 << 18), copy=copy)
+            for _ in range(8):
+                pull.recv(copy=copy)
+
+
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+        for _ in range(10):
+            eight()
+        before = faults()
+        for _ in range(50):
+            eight()
+        print((faults() - before) / 400)
+        """,
+        copy,
+    )
+    assert float(result.stdout) < 5  # of 64 pages that a message has
