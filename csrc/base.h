@@ -99,7 +99,8 @@ PyObject *gzh_end_of(gzh_companion *companion, int flags, bool give_up);
 bool gzh_is_code(PyObject *got, int code);
 /* Wait for a message, after _ask has said GZH_WAIT, and say what comes as _ask does; -EAGAIN
  * when so many seconds have passed.  call: the method in Python that would do it, for people.
- * with_others: only if another greenlet of the thread waits; else NULL without an exception.  (base_wait.c) */
+ * with_others: only if this greenlet may wait and another of the thread waits; else NULL without an exception.
+ * (base_wait.c) */
 PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others);
 bool gzh_add_wait_types(PyObject *module);
 

@@ -280,11 +280,11 @@ static PyObject *unless_interrupted(PyObject *object, PyObject *message)
 
 PyObject *gzh_base_wait_for_message(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
-    if (count != 2 || !is_made((gzh_base *)object))
-        return PyErr_BadArgument(), NULL;
     int flags;
     double seconds;
-    if (!gzh_flags(args[0], &flags) || !gzh_seconds(args[1], &seconds))
+    if (count != 2)
+        return PyErr_BadArgument(), NULL;
+    if (!is_made((gzh_base *)object) || !gzh_flags(args[0], &flags) || !gzh_seconds(args[1], &seconds))
         return NULL;
     PyObject *got = gzh_wait((gzh_base *)object, flags, seconds, gzh_name.recv_on, false);
     return !got || PyLong_CheckExact(got) ? got : unless_interrupted(object, got);

@@ -23,7 +23,7 @@ typedef struct {
     PyObject *descriptor;       /* of the companion, an int: what to wait on */
     unsigned long long address; /* and where it is; 0: neither was asked for yet */
     PyObject *turns;
-    PyObject *waits_for; /* of a wait that began in C, for report(): (socket, the name of the call) */
+    PyObject *waits_for; /* for report(): (frame, socket, call), see wait_for */
     /* The address of an exception from outside that ended a send whose message has gone. */
     unsigned long long sent_despite;
     char busy, may_wait;
@@ -35,7 +35,7 @@ typedef struct {
     int flags;
     PyObject *begin, *end, *ask; /* as _helper.wait has them */
     PyObject *others;            /* called in place of wait_read, or None */
-    PyObject *for_people;        /* what _waits_for says */
+    PyObject *call;              /* of a message: the method in Python that would do it; else None */
 } awaited;
 
 /* In seconds: longer than any wait. */
@@ -57,7 +57,7 @@ static helper_base *helper_here(void)
 {
     PyObject *greenlet = PyObject_CallNoArgs(current_greenlet), *helper = NULL;
     if (greenlet) {
-        helper = PyObject_GetAttr(greenlet, gzh_name.own_helper);
+        helper = PyObject_GenericGetAttr(greenlet, gzh_name.own_helper); /* a __getattr__ is not asked */
         Py_DECREF(greenlet);
     }
     if (!helper && PyErr_ExceptionMatches(PyExc_AttributeError)) {
@@ -211,17 +211,21 @@ static bool start(helper_base *helper)
     return started != NULL;
 }
 
-/* seconds: or GZH_FOR_EVER.  -EAGAIN when they have passed. */
-static PyObject *wait_for(helper_base *helper, const awaited *what, double seconds)
+/* Where in Python this is, the socket, and the call: None where Python's frames show them. */
+static PyObject *for_people(const awaited *what)
 {
-    if (!helper->may_wait)
-        return PyObject_CallMethodObjArgs(python, gzh_name.may_not_wait, NULL);
+    PyObject *frame = (PyObject *)PyEval_GetFrame(), *socket = (PyObject *)what->socket;
+    return PyTuple_Pack(3, frame ? frame : Py_None, socket ? socket : Py_None, what->call);
+}
+
+/* With this helper, which is not busy. */
+static PyObject *wait_with_this(helper_base *helper, const awaited *what, double seconds)
+{
     PyObject *got = NULL, *turns = Py_NewRef(helper->turns); /* a fork gives the helper others */
     patience p;
     helper->busy = true;
     ((turns_base *)turns)->waiting++;
-    helper->waits_for = Py_NewRef(what->for_people);
-    if (be_patient(&p, seconds)) {
+    if ((helper->waits_for = for_people(what)) && be_patient(&p, seconds)) {
         do {
             Py_XDECREF(got);
             got = helper->address || start(helper) ? wait_with(helper, what, &p) : NULL;
@@ -235,32 +239,41 @@ static PyObject *wait_for(helper_base *helper, const awaited *what, double secon
     return got;
 }
 
+/* seconds: or GZH_FOR_EVER.  -EAGAIN when they have passed. */
+static PyObject *wait_for(helper_base *helper, const awaited *what, double seconds)
+{
+    if (!helper->may_wait)
+        return PyObject_CallMethodObjArgs(python, gzh_name.may_not_wait, NULL);
+    if (!helper->busy)
+        return wait_with_this(helper, what, seconds);
+    PyObject *other = PyObject_CallMethodObjArgs(python, gzh_name.Helper, NULL);
+    PyObject *got = other ? wait_with_this((helper_base *)other, what, seconds) : NULL;
+    if (other && ((helper_base *)other)->sent_despite)
+        helper->sent_despite = ((helper_base *)other)->sent_despite;
+    Py_XDECREF(other);
+    return got;
+}
+
 PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others)
 {
-    awaited what = {.socket = self, .flags = flags, .others = Py_None};
+    awaited what = {.socket = self, .flags = flags, .others = Py_None, .call = call};
     helper_base *helper = helper_here();
     PyObject *got = NULL;
-    if (helper && (!with_others || ((turns_base *)helper->turns)->waiting > 0)) {
-        if (helper->busy) {
-            Py_DECREF(helper);
-            helper = (helper_base *)PyObject_CallMethodObjArgs(python, gzh_name.Helper, NULL);
-        }
-        if (helper && (what.for_people = PyTuple_Pack(2, (PyObject *)self, call)))
-            got = wait_for(helper, &what, seconds);
-        Py_XDECREF(what.for_people);
-    }
+    if (helper && (!with_others || (helper->may_wait && ((turns_base *)helper->turns)->waiting > 0)))
+        got = wait_for(helper, &what, seconds);
     Py_XDECREF(helper);
     return got;
 }
 
 static PyObject *wait_in_python(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
-    helper_base *helper = (helper_base *)object;
-    double seconds = 0;
-    if (count != 5 || !is_made(helper) || helper->busy || !gzh_seconds(args[3], &seconds))
+    double seconds;
+    if (count != 5 || !is_made((helper_base *)object))
         return PyErr_BadArgument(), NULL;
-    awaited what = {.begin = args[0], .end = args[1], .ask = args[2], .others = args[4], .for_people = Py_None};
-    return wait_for(helper, &what, seconds);
+    if (!gzh_seconds(args[3], &seconds))
+        return NULL;
+    awaited what = {.begin = args[0], .end = args[1], .ask = args[2], .others = args[4], .call = Py_None};
+    return wait_for((helper_base *)object, &what, seconds);
 }
 
 /* ---- TurnsBase ---- */

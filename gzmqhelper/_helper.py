@@ -194,11 +194,8 @@ class Helper(HelperBase):
 
     # A finalizer may run anywhere, also while modules are taken apart: it must not look names up.
     def __del__(self, _close: Callable[[Any], None] = lib.gzh_companion_close) -> None:
-        try:
-            # (Another finalizer of the same moment may close it again.)
-            companion, self._companion, self._address = self._companion, None, 0
-        except AttributeError:
-            return  # not even begun: Ctrl-C
+        # (Another finalizer of the same moment may close it again.)
+        companion, self._companion, self._address = self._companion, None, 0
         if companion is not None:
             _close(companion)
 
@@ -286,10 +283,7 @@ def wait(
     others: what else is waited for; each of them is a wake-up.
     The result is end's or begin's: -EAGAIN when the time has passed.
     """
-    helper = current()
-    if helper._busy:  # this is a wait within a wait: a signal handler's
-        helper = Helper()
-    return helper._wait(begin, end, ask, timeout, others)
+    return current()._wait(begin, end, ask, timeout, others)
 
 
 class Descriptors:

@@ -2,7 +2,7 @@
 
 `_formats.py` builds on it; users call it as a part of `Socket`, from any greenlet of any thread. A
 call is one function of the C core, tried at once; only if that says WAIT does the greenlet's
-companion come in, through `_helper.wait`.
+companion come in, through `_helper.wait` or, for a receive, csrc/base_wait.c.
 
 Messages sent or received part by part (``SNDMORE``, ``RCVMORE``) are put together and taken apart
 here: the C core knows whole messages only. The parts that a greenlet has yet to send or to take are

@@ -1,7 +1,7 @@
 """The extension module, as far as type checkers need to know it: what cffi generates, and csrc/base.c."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Literal, overload
 from weakref import ref
 
@@ -28,8 +28,8 @@ class HelperBase:
     _turns: _Turns
     _busy: bool
     _may_wait: bool
-    # Of a wait that began in C: its socket, and the name of the call.
-    _waits_for: tuple[Any, str] | None
+    # Where the wait began and, if that was in C, its socket and the name of the call.
+    _waits_for: tuple[FrameType | None, Any, str | None] | None
     _sent_despite: int  # the id of an exception from outside that ended a send whose message has gone
     def _wait(
         self,

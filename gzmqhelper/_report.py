@@ -1,9 +1,8 @@
 """`report`: who waits in this library, for what, since when, and where in the program. For one that hangs.
 
 Users call it, from anywhere, or have a signal call it. Nothing is written down for it while calls
-are made, but by the C core the time when each wait begins, and the call and its socket of a wait that is made
-in C (csrc/base_wait.c): what else a greenlet waits for is read off the frames on its stack, from that of
-`_helper.wait` outwards.
+are made, but where each wait begins (csrc/base_wait.c), and by the C core when: what a greenlet waits for is
+read off the frames on its stack, from there outwards.
 
 This code assumes that a greenlet that does not run has its frames in ``gr_frame``, whatever its OS
 thread. It only looks, never waits, and holds nothing that the others need.
@@ -22,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from . import _options, errors
 from ._context import Context
-from ._helper import NO_THREAD, check, helpers, wait
+from ._helper import NO_THREAD, check, helpers
 from ._messages import OF_METHODS_IN_C
 from ._native import ffi, lib
 from ._original import original
@@ -151,20 +150,21 @@ def report() -> Report:
     requests = _requests()
     running = sys._current_frames()
     waiting: list[Waiting] = []
+    waits: list[FrameType | None] = []  # where they began
     for helper in helpers():
         greenlet: Any = helper._greenlet()
         if greenlet is None:
             continue
-        # One that runs has no frames of its own: it may be about to wait, or a signal handler runs on it.
-        top = greenlet.gr_frame or (running.get(helper._thread) if helper._busy else None)
-        for frame in _frames(top):
-            if frame.f_code is wait.__code__:
-                its = frame.f_locals.get("helper")  # a helper of its own if it is a signal handler's
-                if its is not None and (request := requests.pop(its._address, None)):
-                    waiting.append(_waiting(greenlet, frame.f_back, None, request, taken, helper._thread))
-        in_c = helper._waits_for
-        if in_c is not None and (request := requests.pop(helper._address, None)):
-            waiting.append(_waiting(greenlet, top, in_c, request, taken, helper._thread))
+        its = helper._waits_for
+        if its is None or not (request := requests.pop(helper._address, None)):
+            continue
+        began, socket, call = its
+        waits.append(began)
+        # One that runs has no frames of its own: it may be about to wait, or a signal handler runs on it. And
+        # one that does not run must be asked for them, before they are looked at.
+        frames = _frames(greenlet.gr_frame or running.get(helper._thread))
+        frame = next((frame for frame in frames if frame is began), None)
+        waiting.append(_waiting(greenlet, frame, socket, call, request, taken, helper._thread))
     counts = ffi.new("int[3]")
     lib.gzh_companion_counts(counts, counts + 1, counts + 2)
     return Report(
@@ -176,7 +176,7 @@ def report() -> Report:
         {
             thread: _stack(frame)[0]
             for thread, frame in running.items()
-            if thread in {one.thread for one in waiting} - {_thread_number()} and _is_busy(frame)
+            if thread in {one.thread for one in waiting} - {_thread_number()} and _is_busy(frame, waits)
         },
         taken,
     )
@@ -199,7 +199,8 @@ def _requests() -> dict[int, tuple[int, float, bool]]:
 def _waiting(
     greenlet: Any,
     inside: FrameType | None,
-    in_c: tuple[Socket, str] | None,
+    socket: Socket | None,
+    method: str | None,
     request: tuple[int, float, bool],
     taken: float,
     thread: int,
@@ -207,8 +208,7 @@ def _waiting(
     number, seconds, answered = request
     call = ""
     found: dict[int, Any] = {}
-    if in_c:
-        socket, method = in_c
+    if socket is not None and method is not None:
         call = f"{type(socket).__name__}.{OF_METHODS_IN_C[method]}"
         found[id(socket)] = socket
     while inside is not None and _package(inside) == _PACKAGE:
@@ -235,9 +235,9 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_busy(frame: FrameType) -> bool:
-    """Whether a thread that is there neither waits in its hub nor is inside `wait`."""
-    return _package(frame) != "gevent" and all(outer.f_code is not wait.__code__ for outer in _frames(frame))
+def _is_busy(frame: FrameType, waits: list[FrameType | None]) -> bool:
+    """Whether a thread that is there neither waits in its hub nor is inside one of these waits."""
+    return _package(frame) != "gevent" and all(outer not in waits for outer in _frames(frame))
 
 
 def _frames(frame: Any) -> Iterator[Any]:

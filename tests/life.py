@@ -15,7 +15,7 @@ from gzmqhelper import _helper
 def waits(greenlet):
     """Whether a greenlet waits inside the library at this moment."""
     helper = greenlet.__dict__.get(_helper._OWN)
-    return greenlet.gr_frame is not None and helper is not None and helper._busy
+    return greenlet.gr_frame is not None and helper is not None and helper._waits_for is not None
 
 
 class Outcome:

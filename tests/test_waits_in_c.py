@@ -49,7 +49,7 @@ def test_a_wait_ends_with_the_message(sockets, ticker, receive, limit):
     for number in range(50):
         outcome = waiting(receive, pull, **limit)
         helper = helper_of(outcome)
-        assert helper._waits_for[0] is pull
+        assert helper._waits_for[1] is pull
         push.send(b"%d" % number)
         assert outcome.join().result == b"%d" % number
         assert helper._waits_for is None
@@ -198,6 +198,115 @@ def test_a_report_says_who_waits_in_c(sockets):
         assert [one.companion for one in told] == [helper_of(outcome).number for outcome in outcomes]
         for outcome in outcomes:
             outcome.greenlet.kill()
+
+
+def test_a_report_in_a_handler_on_a_greenlet_that_waits_says_where_each_wait_began(sockets, monkeypatch):
+    outer, inner = sockets(zmq.PULL), sockets(zmq.PULL)
+    real, reports = _helper.wait_read, []
+
+    def receive_outside():
+        return outer.recv()
+
+    def receive_inside():
+        inner.recv(timeout=0.05)
+
+    def interrupted(*args):
+        if not reports:
+            reports.append(zmq.report())
+            with pytest.raises(zmq.Again):
+                receive_inside()
+        elif len(reports) == 1:
+            reports.append(zmq.report())
+        return real(*args)
+
+    monkeypatch.setattr(_helper, "wait_read", interrupted)
+    outcome = Outcome(receive_outside)
+    assert wait_until(lambda: len(reports) == 2)
+    of_it = [[one for one in report.waiting if one.greenlet == outcome.greenlet.name] for report in reports]
+    assert [(one.call, one.stack[0].function) for one in of_it[0]] == [("Socket.recv", "receive_outside")]
+    assert {(one.call, one.stack[0].function) for one in of_it[1]} == {
+        ("Socket.recv", "receive_outside"),
+        ("Socket.recv", "receive_inside"),
+    }
+    outcome.greenlet.kill()
+
+
+def test_on_the_hub_a_reply_that_is_there_is_received(sockets):
+    """Its first try is spared, as a REQ that has just sent hardly ever has one."""
+    req, rep = sockets.pair(zmq.REQ, zmq.REP, "inproc")
+    got = []
+
+    def receive():
+        try:
+            got.append(req.recv())
+        except BaseException as e:
+            got.append(e)
+
+    req.send(b"question")
+    assert rep.recv(timeout=5) == b"question"
+    rep.send(b"answer")
+    get_hub().loop.run_callback(receive)
+    assert wait_until(lambda: got)
+    assert got == [b"answer"]
+
+
+class Odd(gevent.Greenlet):
+    """One that has an answer for every name."""
+
+    asked = ()
+
+    def __getattr__(self, name):
+        self.asked += (name,)
+        return getattr(type("None of ours", (), {name: None}), name)
+
+
+def test_a_greenlet_that_has_every_attribute_may_wait(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    odd = Odd(pull.recv)
+    odd.start()
+    gevent.sleep(0.01)
+    push.send(b"x")
+    assert odd.get(timeout=5) == b"x"
+    assert _helper._OWN not in odd.asked
+
+
+def test_what_was_sent_is_counted_in_a_wait_within_a_wait_too(sockets, monkeypatch):
+    """An exception comes just when the last message has gone."""
+    outer = sockets(zmq.PULL)
+    counts = []
+
+    def send_and_leave():
+        pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", {"rcvhwm": 1}, {"sndhwm": 1})
+
+        def room_comes(*args):
+            monkeypatch.setattr(_helper, "wait_read", real)
+            pull.recv()
+            end = time.monotonic() + 5
+            while not zmq.report().waiting[-1].answered and time.monotonic() < end:
+                pass
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(_helper, "wait_read", room_comes)
+        with pytest.raises(ZeroDivisionError) as raised:
+            push.send_many([b"%d" % number for number in range(100)])
+        while (count := raised.value.sent) and pull.poll(20):
+            pull.recv()
+            counts.append(count)
+
+    def within(*args):
+        monkeypatch.setattr(_helper, "wait_read", real)
+        send_and_leave()
+        return real(*args)
+
+    real = _helper.wait_read
+    Outcome(send_and_leave).join()
+    alone = list(counts)
+    counts.clear()
+    monkeypatch.setattr(_helper, "wait_read", within)
+    with pytest.raises(zmq.Again):
+        outer.recv(timeout=0.01)
+    for found in alone, counts:
+        assert found == [len(found) + 1] * len(found)  # one was received in room_comes
 
 
 @pytest.mark.parametrize("fork", FORKS)
