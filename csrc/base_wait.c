@@ -384,7 +384,7 @@ static PyMemberDef helper_members[] = {
     {"_waits_for", T_OBJECT, offsetof(helper_base, waits_for), READONLY, NULL},
     {"_address", T_ULONGLONG, offsetof(helper_base, address), 0, NULL},
     {"_sent_despite", T_ULONGLONG, offsetof(helper_base, sent_despite), READONLY, NULL},
-    {"_busy", T_BOOL, offsetof(helper_base, busy), 0, NULL},
+    {"_busy", T_BOOL, offsetof(helper_base, busy), READONLY, NULL},
     {"_may_wait", T_BOOL, offsetof(helper_base, may_wait), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -13,7 +13,7 @@ typedef struct {
     int events;
 } gzh_poll_item;
 
-static const int GZH_WAIT, GZH_YIELD, GZH_FORKED, GZH_BUSY, GZH_NO_THREAD, GZH_SEVERAL, GZH_LOOK;
+static const int GZH_WAIT, GZH_YIELD, GZH_FORKED, GZH_NO_THREAD, GZH_SEVERAL, GZH_LOOK;
 static const int GZH_KEEP, GZH_SLOT_BYTES;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
@@ -30,8 +30,6 @@ int gzh_companion_open(gzh_companion **companion);
 int gzh_companion_fd(const gzh_companion *companion);
 int gzh_companion_number(const gzh_companion *companion);
 void gzh_companion_close(gzh_companion *companion);
-int gzh_companion_cancel(gzh_companion *companion);
-bool gzh_companion_has_sent(gzh_companion *companion);
 typedef struct {
     uintptr_t companion;
     int number;
@@ -73,7 +71,6 @@ int gzh_call(gzh_socket *socket, gzh_companion *companion, int operation, int op
 int gzh_end(gzh_companion *companion, gzh_slot *slot, int flags, bool give_up);
 int gzh_end_call(gzh_companion *companion, void *data, size_t *size);
 void gzh_socket_close(gzh_socket *socket, const int *linger);
-void gzh_socket_drop(gzh_socket *socket);
 int gzh_socket_shared(gzh_socket *socket);
 void gzh_socket_one_by_one(gzh_socket *socket);
 bool gzh_socket_lent(gzh_socket *socket);
