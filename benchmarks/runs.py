@@ -79,9 +79,12 @@ def run(measure: Measure, contender: str, scale: float, floor: str, longest: flo
     else:
         arguments = [measure.function, contender, *map(str, measure.arguments)]
         command = [str(HERE / "contenders.py"), *arguments, "--scale", str(scale), "--floor", floor]
+    # Where this is set, an editable installation is compiled at each import; what pip installs never is.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # A session of its own, so that its other ends end with it.
     process = subprocess.Popen(
         [sys.executable, *command],
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

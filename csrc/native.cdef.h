@@ -61,6 +61,7 @@ int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
 void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
+int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);
 int gzh_poll(gzh_socket *socket, gzh_companion *companion, int mask, int flags);
 int gzh_poll_look(gzh_poll_item *items, int count, int flags);

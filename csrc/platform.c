@@ -293,22 +293,36 @@ void gzh_relax(void)
 
 #endif
 
-bool gzh_linger(int fd, int other, uint64_t nanoseconds)
+/* `other` comes first. */
+typedef struct {
+    struct pollfd fd[1 + GZH_LINGER_MOST];
+    nfds_t count;
+} poll_set;
+
+static poll_set set_of(const int *fds, int count, int other)
 {
-    struct pollfd set[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+    poll_set set = {.fd[0] = {.fd = other, .events = POLLIN}, .count = 1 + (nfds_t)count};
+    for (int i = 0; i < count; i++)
+        set.fd[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    return set;
+}
+
+bool gzh_linger(const int *fds, int count, int other, uint64_t nanoseconds)
+{
+    poll_set set = set_of(fds, count, other);
     for (uint64_t end = gzh_now_ns() + nanoseconds;;) {
-        if (poll(set, 2, 0) > 0)
-            return set[0].revents != 0 && set[1].revents == 0;
+        if (poll(set.fd, set.count, 0) > 0)
+            return set.fd[0].revents == 0;
         if (gzh_now_ns() >= end)
             return false;
         sched_yield();
     }
 }
 
-bool gzh_doze(int fd, int other)
+bool gzh_doze(const int *fds, int count, int other)
 {
-    struct pollfd set[2] = {{.fd = fd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
-    return poll(set, 2, 1) > 0 && set[0].revents != 0 && set[1].revents == 0;
+    poll_set set = set_of(fds, count, other);
+    return poll(set.fd, set.count, 1) > 0 && set.fd[0].revents == 0;
 }
 
 /* ---- signals ---- */

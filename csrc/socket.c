@@ -477,23 +477,45 @@ void *gzh_socket_underlying(gzh_socket *s)
     return zmq;
 }
 
+/* May its news be dozed for? */
+static bool is_to_doze(gzh_socket *s)
+{
+    /* (REQ and REP are to send next, and would find their slice used up.) */
+    if (is_lock_step(s))
+        return false;
+    lock(s);
+    bool would_be_overtaken = s->two_readers; /* by another thread's receiver: it is in no queue */
+    unlock(s);
+    return !would_be_overtaken;
+}
+
+int gzh_linger_for(gzh_socket *const *sockets, int count, int hub_fd, int nanoseconds)
+{
+    int fds[GZH_LINGER_MOST];
+    bool asked = false;
+    for (int i = 0; i < count; i++) {
+        if (sockets[i]->generation != gzh_generation)
+            return GZH_WAIT;
+        asked |= atomic_load(&sockets[i]->asked);
+        fds[i] = sockets[i]->fd;
+    }
+    if (!asked && !gzh_has_turned())
+        return GZH_WAIT;
+    for (int i = 0; i < count && !asked; i++)
+        if (!is_to_doze(sockets[i]))
+            return GZH_WAIT;
+    if (!asked)
+        return gzh_doze(fds, count, hub_fd);
+    bool came = gzh_linger(fds, count, hub_fd, (uint64_t)nanoseconds);
+    /* (Nobody stays awake for a long time for what others send while one answer is awaited.) */
+    for (int i = 0; i < count && (!came || count > 1); i++)
+        atomic_store(&sockets[i]->asked, false);
+    return came;
+}
+
 int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
 {
-    if (s->generation != gzh_generation)
-        return GZH_WAIT;
-    if (!atomic_load(&s->asked)) {
-        /* (REQ and REP are to send next, and would find their slice used up.) */
-        if (is_lock_step(s) || !gzh_has_turned())
-            return GZH_WAIT;
-        lock(s);
-        bool would_be_overtaken = s->two_readers; /* by another thread's receiver: it is in no queue */
-        unlock(s);
-        return would_be_overtaken ? GZH_WAIT : gzh_doze(s->fd, hub_fd);
-    }
-    if (gzh_linger(s->fd, hub_fd, (uint64_t)nanoseconds))
-        return 1;
-    atomic_store(&s->asked, false);
-    return 0;
+    return gzh_linger_for(&s, 1, hub_fd, nanoseconds);
 }
 
 int gzh_socket_timeout(const gzh_socket *s, int direction)

@@ -42,8 +42,8 @@ int gzh_socket_timeout(const gzh_socket *socket, int direction);
 
 /* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
  * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where the
- * thread's hub has turned in the two before, and no other thread receives, who would overtake.  0: none came,
- * or something for the hub (the descriptor of its loop) did.  GZH_WAIT: not tried. */
+ * thread's hub has turned in the two before, and no other thread receives, who would overtake.  1: there are
+ * some.  0: none came, or something for the hub (the descriptor of its loop) did.  GZH_WAIT: not tried. */
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
@@ -105,6 +105,8 @@ int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
 /* After a wake-up, or to wait no longer (give_up): how many sockets had news, with the events that they
  * told; GZH_WAIT if that was not it; -EAGAIN; or -errno.  Look again: others may have been quicker. */
 int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
+/* gzh_socket_linger for all of them; not tried unless they are sockets, not many, and polled for messages. */
+int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds);
 
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another
  * is the socket's owner.  With one: GZH_WAIT, or GZH_BUSY.  `data` is copied, and `*size` of what

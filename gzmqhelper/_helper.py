@@ -435,9 +435,10 @@ def _in_child() -> None:
 os.register_at_fork(after_in_child=_in_child)
 
 
-def linger(pointer: Any, seconds: float | None = None) -> bool:
+def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     """Wait on this thread for the moment that a quick message takes, where its hub has nothing else to do
-    and the caller has time: seconds, None is for ever.
+    and the caller has time: seconds, None is for ever. look: lib.gzh_socket_linger, of a socket, or
+    lib.gzh_poll_linger, of several.
 
     After something was sent on the socket, awake; else, as to stay awake for what just comes would cost a
     processor, asleep, for a millisecond at most. True: libzmq has news, so that the call may be tried again;
@@ -459,7 +460,7 @@ def linger(pointer: Any, seconds: float | None = None) -> bool:
         return False
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
         return False
-    rc = lib.gzh_socket_linger(pointer, descriptor, _MOMENT)
+    rc = look(*what, descriptor, _MOMENT)
     if rc > 0:
         turns.in_vain = 0
         turns.answers += 1

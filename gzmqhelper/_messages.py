@@ -40,6 +40,7 @@ _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _end = lib.gzh_end
+_linger = lib.gzh_socket_linger
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 
@@ -125,7 +126,7 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
-                if lingers and got == WAIT and linger(self._ptr, seconds):
+                if lingers and got == WAIT and linger(seconds, _linger, self._ptr):
                     lingers -= 1
                     got = self._ask(flags)
                     continue
@@ -301,7 +302,7 @@ class Messages(Batches):
                 return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
             if rc == WAIT:
                 left = None if deadline is None else deadline - time.monotonic()
-                if lingers and linger(pointer, left):
+                if lingers and linger(left, _linger, pointer):
                     lingers -= 1
                     continue
                 rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)

@@ -23,6 +23,7 @@ _EAGAIN: Final = -int(Errno.EAGAIN)
 _ITEMS: Final = ffi.typeof("gzh_poll_item[]")
 _ITEM_BYTES: Final = ffi.sizeof("gzh_poll_item")
 _poll_look = lib.gzh_poll_look
+_poll_linger = lib.gzh_poll_linger
 
 
 class _Plan:
@@ -41,8 +42,9 @@ class _Plan:
                 self.sockets.append((index, thing))
             else:
                 self.others.append(index)
-        # A single socket, of which a message is all that is asked for: one may linger for that.
-        self.alone = self.count == 1 and bool(self.sockets) and self.items[0].mask == POLLIN
+        # Of sockets, of which messages are all that is asked for: one may linger for those.
+        only_messages = bool(self.sockets) and all(item.socket and item.mask == POLLIN for item in self.items)
+        self.lingers = LINGERS if only_messages else 0
 
     def poll(self, seconds: float | None) -> list[tuple[int, Any, int]]:
         """Wait; the index of each that is ready, its socket or descriptor, and its events.
@@ -75,14 +77,14 @@ class _Plan:
         deadline = None if seconds is None else time.monotonic() + seconds
         beside = Descriptors(others) if others else None
         woken = False
-        lingers = LINGERS if self.alone else 0
+        lingers = self.lingers
         while not (ready := self._look(items, flags)) and not flags and not only_look:
             if woken:
                 # For nothing: by one of gevent's sockets perhaps, which wakes everybody and then closes.
                 turn(anyway=True)
                 woken = False
                 continue
-            if lingers and linger(self.sockets[0][1]._ptr, seconds):
+            if lingers and linger(seconds, _poll_linger, items, self.count):
                 lingers -= 1
                 continue
             rc = wait(_begin, _end, (items, self, beside is not None), seconds, beside)

@@ -11,9 +11,14 @@ from life import OsThread
 from support import Stopwatch
 
 import gzmqhelper as zmq
-from gzmqhelper import _helper
+from gzmqhelper import _helper, _poll
+from gzmqhelper._native import lib
 
 sleep = get_original("time", "sleep")
+
+
+def linger(sock):
+    return _helper.linger(None, lib.gzh_socket_linger, sock._ptr)
 
 
 @pytest.fixture
@@ -36,17 +41,17 @@ def pair(sockets, monkeypatch):
 def test_news_for_the_socket_are_seen_awake(pair):
     one, peer = pair
     peer.send(b"quick", zmq.NOBLOCK)
-    assert _helper.linger(one._ptr)
+    assert linger(one)
     assert one.recv(zmq.NOBLOCK) == b"quick"
 
 
 def test_it_is_not_tried_where_no_answer_is_expected_and_no_wait_has_just_ended(pair):
     one, peer = pair
     peer.send(b"answer", zmq.NOBLOCK)
-    assert _helper.linger(one._ptr)
+    assert linger(one)
     assert one.recv(zmq.NOBLOCK) == b"answer"
     peer.send(b"more", zmq.NOBLOCK)
-    assert not _helper.linger(one._ptr)
+    assert not linger(one)
     assert _helper.turns_here().in_vain == 0
 
 
@@ -56,13 +61,13 @@ def test_without_news_it_ends_after_a_moment_and_is_tried_less_and_less(pair):
     for _ in range(300):
         before = _helper.turns_here().skip
         one.send(b"asked", zmq.NOBLOCK)
-        assert not _helper.linger(one._ptr)
+        assert not linger(one)
         tried += _helper.turns_here().skip > before
     assert 5 <= tried <= 10
     _helper.turns_here().skip = 0
     one.send(b"asked", zmq.NOBLOCK)
     peer.send(b"quick", zmq.NOBLOCK)
-    assert _helper.linger(one._ptr)
+    assert linger(one)
     assert _helper.turns_here().in_vain == 0
 
 
@@ -71,20 +76,20 @@ def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
     other = gevent.spawn(sockets(zmq.PULL).recv)
     gevent.sleep(0.01)
     peer.send(b"quick", zmq.NOBLOCK)
-    assert not _helper.linger(one._ptr)
+    assert not linger(one)
     other.kill()
     gevent.sleep(0.01)
     _helper.turns_here().skip = 0  # the other had lingered too, in vain
-    assert _helper.linger(one._ptr)
+    assert linger(one)
 
 
 def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
     one, peer = pair
     peer.send(b"quick", zmq.NOBLOCK)
     other = gevent.spawn(int)
-    assert not _helper.linger(one._ptr)
+    assert not linger(one)
     other.join()
-    assert _helper.linger(one._ptr)
+    assert linger(one)
 
 
 @pytest.mark.parametrize("asked", [True, False])
@@ -97,7 +102,7 @@ def test_it_gives_way_to_a_descriptor_that_the_hub_waits_for(pair, asked):
         wait_once(one, peer)
     os.write(write, b"x")
     peer.send(b"quick", zmq.NOBLOCK)
-    assert not _helper.linger(one._ptr)
+    assert not linger(one)
     other.join()
     os.read(read, 1)
     os.close(read)
@@ -110,7 +115,7 @@ def test_the_hub_turns_after_so_many_answers(pair):
     for _ in range(_helper._ANSWERS + 1):
         one.send(b"asked", zmq.NOBLOCK)
         peer.send(b"quick", zmq.NOBLOCK)
-        lingered.append(_helper.linger(one._ptr))
+        lingered.append(linger(one))
         one.recv(zmq.NOBLOCK)
         with pytest.raises(zmq.Again):
             one.recv(zmq.NOBLOCK)
@@ -149,7 +154,7 @@ def test_what_comes_soon_after_a_wait_is_dozed_for(pair):
     for _ in range(20):
         wait_once(one, peer)
         peer.send(b"more", zmq.NOBLOCK)
-        dozed = _helper.linger(one._ptr)
+        dozed = linger(one)
         assert one.recv(zmq.NOBLOCK) == b"more"
         if dozed:  # else the machine took its time
             return
@@ -161,7 +166,7 @@ def test_a_doze_ends_after_a_moment_and_the_next_ones_are_spared(pair):
     for _ in range(20):
         wait_once(one, peer)
         with Stopwatch() as watch:
-            assert not _helper.linger(one._ptr)
+            assert not linger(one)
         assert watch.soon
         if _helper.turns_here().skip:
             return
@@ -175,7 +180,7 @@ def test_a_hub_that_has_not_turned_for_a_while_is_not_kept_longer(pair):
     while time.monotonic() < end:
         pass
     peer.send(b"more", zmq.NOBLOCK)
-    assert not _helper.linger(one._ptr)
+    assert not linger(one)
     assert _helper.turns_here().in_vain == 0
 
 
@@ -223,17 +228,20 @@ def test_a_short_timeout_has_no_moment_to_spare(pair):
     assert turns.in_vain == 1
 
 
+def later(peer, message):
+    def send():
+        sleep(0.01)
+        peer.send(message, zmq.NOBLOCK)
+
+    return OsThread(send)
+
+
 @pytest.mark.parametrize("poll", POLLS.values(), ids=POLLS)
 def test_a_poll_of_one_socket_lingers_too(pair, monkeypatch, poll):
     one, peer = pair
     monkeypatch.setattr("gzmqhelper._helper._MOMENT", 1_000_000_000)
     monkeypatch.setattr(f"gzmqhelper.{'_messages' if poll is not polled else '_poll'}.wait", None)
-
-    def answer():
-        sleep(0.01)
-        peer.send(b"answer", zmq.NOBLOCK)
-
-    answering = OsThread(answer)
+    answering = later(peer, b"answer")
     assert poll(one, 2000) == zmq.POLLIN
     assert one.recv(zmq.NOBLOCK) == b"answer"
     answering.join()
@@ -251,3 +259,94 @@ def test_a_poll_that_asks_for_room_does_not_linger(sockets, monkeypatch, poll, m
         assert poller.poll(20) == []
     else:
         assert push.poll(20, mask) == 0
+
+
+# ---- a poll of several sockets -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(pair, sockets):
+    """Two of them, with their peers."""
+    one, peer = pair
+    two, other = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    other.send(b"connected")
+    assert two.recv() == b"connected"
+    with pytest.raises(zmq.Again):
+        two.recv(zmq.NOBLOCK)
+    one.send(b"asked")
+    gevent.sleep(0.01)
+    turns = _helper.turns_here()
+    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
+    return (one, peer), (two, other)
+
+
+def poll_both(two, milliseconds, more=()):
+    poller = zmq.Poller()
+    for sock, _ in two:
+        poller.register(sock, zmq.POLLIN)
+    for thing, mask in more:
+        poller.register(thing, mask)
+    return dict(poller.poll(milliseconds))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_poll_of_several_lingers_for_any_of_them(two, monkeypatch, which):
+    monkeypatch.setattr("gzmqhelper._helper._MOMENT", 1_000_000_000)
+    monkeypatch.setattr("gzmqhelper._poll.wait", None)
+    sock, peer = two[which]
+    answering = later(peer, b"answer")
+    assert poll_both(two, 2000) == {sock: zmq.POLLIN}
+    assert sock.recv(zmq.NOBLOCK) == b"answer"
+    answering.join()
+
+
+def test_nobody_stays_awake_for_the_messages_of_one_while_the_answer_of_another_is_awaited(two, monkeypatch):
+    monkeypatch.setattr("gzmqhelper._helper._MOMENT", 2_000_000_000)
+    _, (sock, peer) = two
+    sending = later(peer, b"of the other")
+    assert poll_both(two, 5000) == {sock: zmq.POLLIN}
+    assert sock.recv(zmq.NOBLOCK) == b"of the other"
+    sending.join()
+    with pytest.raises(zmq.Again):
+        sock.recv(zmq.NOBLOCK)
+    gevent.sleep(0.01)  # the hub's own business is done
+    with Stopwatch() as watch:
+        assert poll_both(two, 20) == {}
+    assert watch.soon
+
+
+def test_where_several_were_asked_one_lingers_once_in_vain_and_then_waits(two, monkeypatch):
+    waits = []
+    wait = _helper.wait
+    monkeypatch.setattr("gzmqhelper._poll.wait", lambda *it: waits.append(it) or wait(*it))
+    two[1][0].send(b"asked too")
+    assert poll_both(two, 20) == {}
+    assert _helper.turns_here().in_vain == 1
+    assert len(waits) == 1
+
+
+def test_a_poll_of_something_else_besides_does_not_linger(two, sockets, monkeypatch):
+    monkeypatch.setattr("gzmqhelper._poll.linger", lambda *_: pytest.fail("it lingered"))
+    read, write = os.pipe()
+    push = sockets(zmq.PUSH)  # without a peer, and so without room
+    assert poll_both(two, 20, [(read, zmq.POLLIN)]) == {}
+    assert poll_both(two, 20, [(push, zmq.POLLOUT)]) == {}
+    assert zmq.Poller().poll(20) == []
+    os.close(read)
+    os.close(write)
+
+
+def test_a_poll_of_very_many_does_not_linger(two, sockets):
+    pulls = [(sockets(zmq.PULL), zmq.POLLIN) for _ in range(7)]
+    two[1][1].send(b"quick", zmq.NOBLOCK)
+    items = [(sock, zmq.POLLIN) for sock, _ in two] + pulls
+    assert _helper.linger(None, lib.gzh_poll_linger, *as_items(items[:-1]))
+    two[0][0].send(b"asked")
+    assert not _helper.linger(None, lib.gzh_poll_linger, *as_items(items))
+    assert zmq.zmq_poll(items, 1000) == [(two[1][0], zmq.POLLIN)]
+
+
+def as_items(wanted):
+    """What C is given."""
+    plan = _poll._Plan(wanted)
+    return plan.items, plan.count
