@@ -50,6 +50,7 @@ typedef struct {
     X(Helper, "Helper")                                                                  \
     X(expired, "Expired")                                                                \
     X(may_not_wait, "may_not_wait")                                                      \
+    X(linger_for, "linger_for")                                                          \
     X(start_here, "_start_here")                                                         \
     X(wait_read, "wait_read")                                                            \
     X(line, "_line")                                                                     \
@@ -98,10 +99,11 @@ PyObject *gzh_end_of(gzh_companion *companion, int flags, bool give_up);
 /* Whether that is this code. */
 bool gzh_is_code(PyObject *got, int code);
 /* Wait for a message, after _ask has said GZH_WAIT, and say what comes as _ask does; -EAGAIN
- * when so many seconds have passed.  call: the method in Python that would do it, for people.
- * with_others: only if this greenlet may wait and another of the thread waits; else NULL without an exception.
- * (base_wait.c) */
-PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others);
+ * when so many seconds have passed.  call: the method in Python that would do it, for people.  (base_wait.c) */
+PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call);
+/* The same for ever; after a moment on this thread, if a message may come in it (`linger`, in _helper.py).  NULL
+ * without an exception: this greenlet may not wait. */
+PyObject *gzh_linger_or_wait(gzh_base *self, int flags, PyObject *call);
 bool gzh_add_wait_types(PyObject *module);
 
 /* The methods, which base.c names; in base_receive.c and base_send.c. */

@@ -286,15 +286,15 @@ PyObject *gzh_base_wait_for_message(PyObject *object, PyObject *const *args, Py_
         return PyErr_BadArgument(), NULL;
     if (!is_made((gzh_base *)object) || !gzh_flags(args[0], &flags) || !gzh_seconds(args[1], &seconds))
         return NULL;
-    PyObject *got = gzh_wait((gzh_base *)object, flags, seconds, gzh_name.recv_on, false);
+    PyObject *got = gzh_wait((gzh_base *)object, flags, seconds, gzh_name.recv_on);
     return !got || PyLong_CheckExact(got) ? got : unless_interrupted(object, got);
 }
 
 /* What comes in place of a GZH_WAIT; it itself, if it is for Python to wait: there it is known until when, if one
- * wait is not all, and whether to linger. */
+ * wait is not all, and what to do on the hub. */
 static PyObject *waited_for(gzh_base *self, int flags, PyObject *wait, PyObject *call)
 {
-    PyObject *got = self->timeout < 0 ? gzh_wait(self, flags, GZH_FOR_EVER, call, true) : NULL;
+    PyObject *got = self->timeout < 0 ? gzh_linger_or_wait(self, flags, call) : NULL;
     if (!got && !PyErr_Occurred())
         return wait;
     Py_DECREF(wait);

@@ -14,7 +14,9 @@
 typedef struct {
     PyObject_HEAD
     long waiting; /* how many greenlets of the thread wait in this library */
-    char turned;  /* the hub has looked at its descriptors since the last slice began */
+    /* Of `linger`: how many came in time, how often in a row none did, how often not to try. */
+    int answers, in_vain, skip;
+    char turned; /* the hub has looked at its descriptors since the last slice began */
 } turns_base;
 
 typedef struct {
@@ -254,13 +256,47 @@ static PyObject *wait_for(helper_base *helper, const awaited *what, double secon
     return got;
 }
 
-PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call, bool with_others)
+/* Whether libzmq has news after a moment.  Who is not even to try, of many most, is not asked in Python. */
+static bool has_lingered(helper_base *helper, gzh_base *self)
+{
+    turns_base *turns = (turns_base *)helper->turns;
+    if (turns->skip > 0) {
+        turns->skip--;
+        return false;
+    }
+    PyObject *news = PyObject_CallMethodObjArgs(python, gzh_name.linger_for, self, NULL);
+    Py_XDECREF(news);
+    return news == Py_True;
+}
+
+/* What comes in such a moment; NULL without an exception: wait. */
+static PyObject *linger(helper_base *helper, gzh_base *self, int flags)
+{
+    PyObject *got = NULL;
+    for (int i = 0; i < GZH_LINGERS && !got && has_lingered(helper, self); i++)
+        if ((got = gzh_ask(self, NULL, flags)) && gzh_is_code(got, GZH_WAIT))
+            Py_CLEAR(got);
+        else
+            break;
+    return got;
+}
+
+PyObject *gzh_wait(gzh_base *self, int flags, double seconds, PyObject *call)
+{
+    awaited what = {.socket = self, .flags = flags, .others = Py_None, .call = call};
+    helper_base *helper = helper_here();
+    PyObject *got = helper ? wait_for(helper, &what, seconds) : NULL;
+    Py_XDECREF(helper);
+    return got;
+}
+
+PyObject *gzh_linger_or_wait(gzh_base *self, int flags, PyObject *call)
 {
     awaited what = {.socket = self, .flags = flags, .others = Py_None, .call = call};
     helper_base *helper = helper_here();
     PyObject *got = NULL;
-    if (helper && (!with_others || (helper->may_wait && ((turns_base *)helper->turns)->waiting > 0)))
-        got = wait_for(helper, &what, seconds);
+    if (helper && helper->may_wait && !(got = linger(helper, self, flags)) && !PyErr_Occurred())
+        got = wait_for(helper, &what, GZH_FOR_EVER);
     Py_XDECREF(helper);
     return got;
 }
@@ -322,6 +358,9 @@ static PyMethodDef turns_methods[] = {
 
 static PyMemberDef turns_members[] = {
     {"waiting", T_LONG, offsetof(turns_base, waiting), 0, NULL},
+    {"answers", T_INT, offsetof(turns_base, answers), 0, NULL},
+    {"in_vain", T_INT, offsetof(turns_base, in_vain), 0, NULL},
+    {"skip", T_INT, offsetof(turns_base, skip), 0, NULL},
     {"turned", T_BOOL, offsetof(turns_base, turned), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };

@@ -477,14 +477,15 @@ void *gzh_socket_underlying(gzh_socket *s)
     return zmq;
 }
 
-/* May its news be dozed for? */
-static bool is_to_doze(gzh_socket *s)
+/* May the caller wait for its news?  Asleep, unless it was asked something. */
+static bool is_to_linger(gzh_socket *s, bool asked)
 {
     /* (REQ and REP are to send next, and would find their slice used up.) */
-    if (is_lock_step(s))
+    if (!asked && (is_lock_step(s) || !gzh_has_turned()))
         return false;
     lock(s);
-    bool would_be_overtaken = s->two_readers; /* by another thread's receiver: it is in no queue */
+    /* They come first; and another thread's receiver, which is in no queue, would come first too. */
+    bool would_be_overtaken = s->receivers.head || s->pollers.head || (!asked && s->two_readers);
     unlock(s);
     return !would_be_overtaken;
 }
@@ -499,10 +500,8 @@ int gzh_linger_for(gzh_socket *const *sockets, int count, int hub_fd, int nanose
         asked |= atomic_load(&sockets[i]->asked);
         fds[i] = sockets[i]->fd;
     }
-    if (!asked && !gzh_has_turned())
-        return GZH_WAIT;
-    for (int i = 0; i < count && !asked; i++)
-        if (!is_to_doze(sockets[i]))
+    for (int i = 0; i < count; i++)
+        if (!is_to_linger(sockets[i], asked))
             return GZH_WAIT;
     if (!asked)
         return gzh_doze(fds, count, hub_fd);

@@ -42,9 +42,10 @@ int gzh_socket_timeout(const gzh_socket *socket, int direction);
 
 /* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
  * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where the
- * thread's hub has turned in the two before, and no other thread receives, who would overtake.  1: there are
- * some.  0: none came, or something for the hub (the descriptor of its loop) did.  GZH_WAIT: not tried. */
+ * thread's hub has turned in the two before, and no other thread receives, who would overtake.  Not where another
+ * greenlet waits for the same.  1: there are some.  0: none came, or something for the hub (the descriptor of its loop) did.  GZH_WAIT: not tried. */
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
+#define GZH_LINGERS 3 /* how often, where news are no message, before one waits */
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
  * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with

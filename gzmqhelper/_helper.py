@@ -47,6 +47,7 @@ FORKED: Final[int] = lib.GZH_FORKED
 NO_THREAD: Final[int] = lib.GZH_NO_THREAD
 
 _descriptor_of = lib.gzh_companion_fd
+_socket_linger = lib.gzh_socket_linger
 
 # How long the greenlets of a hub may use the library before a blocking call makes the hub turn (on a clock
 # that ticks every 4 ms, so until its next tick), and how long each, by turns, while several do. (The latter
@@ -59,7 +60,7 @@ _SHARE: Final = 20_000
 _MOMENT: Final = 100_000
 _ANSWERS: Final = 16
 # How often one that waits for a message may try that, before it waits; and in how many seconds, at least.
-LINGERS: Final = 3
+LINGERS: Final[int] = lib.GZH_LINGERS
 _LONG_ENOUGH: Final = 0.005
 # With one processor the answer could not come meanwhile.
 _MAY_LINGER: Final = (
@@ -374,8 +375,6 @@ class _Turns(TurnsBase):
     def __init__(self) -> None:
         self.hub: Any = None
         self.turned = True
-        # Of `linger`: how many came in time, how often in a row none did, how often not to try.
-        self.answers = self.in_vain = self.skip = 0
 
     def enter(self, hub: Any) -> None:
         self._io = hub.loop.io(_ready_descriptor(), 1)
@@ -444,9 +443,12 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     processor, asleep, for a millisecond at most. True: libzmq has news, so that the call may be tried again;
     False: wait. A wait goes through three threads, which takes longer than most answers do, and where many
     messages come, and now and then none, as much processor time as all else.
+
+    Other greenlets may wait meanwhile: what is ready for one of them ends this at once, as the hub has
+    something to do then. So of many that wait hardly any stays, and soon few try.
     """
     turns = turns_here()
-    if turns.waiting or not _MAY_LINGER or (seconds is not None and seconds <= _LONG_ENOUGH):
+    if not _MAY_LINGER or (seconds is not None and seconds <= _LONG_ENOUGH):
         return False
     if turns.skip:
         turns.skip -= 1
@@ -462,13 +464,18 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
         return False
     rc = look(*what, descriptor, _MOMENT)
     if rc > 0:
-        turns.in_vain = 0
+        turns.in_vain = max(turns.in_vain - 1, 0) if turns.waiting else 0
         turns.answers += 1
         return True
     if rc == 0:
-        turns.in_vain = min(turns.in_vain + 1, 6)
+        turns.in_vain = min(turns.in_vain + 1, 9 if turns.waiting else 6)
         turns.skip = 1 << turns.in_vain
     return False
+
+
+def linger_for(socket: Any) -> bool:
+    """For C, of a receive that has time."""
+    return linger(None, _socket_linger, socket._ptr)
 
 
 def hub_state() -> tuple[int, bool]:

@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.monkey import get_original
 from gevent.socket import wait_read
-from life import OsThread
+from life import OsThread, waiting
 from support import Stopwatch
 
 import gzmqhelper as zmq
@@ -25,17 +25,30 @@ def linger(sock):
 def pair(sockets, monkeypatch):
     """A PAIR that has seen all its news and asked something, and its peer; on however few processors."""
     monkeypatch.setattr(_helper, "_MAY_LINGER", True)
-    turns = _helper.turns_here()
-    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
+    ready_to_linger()
     one, peer = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
     peer.send(b"connected")
     assert one.recv() == b"connected"
     with pytest.raises(zmq.Again):
         one.recv(zmq.NOBLOCK)
     one.send(b"asked")
-    gevent.sleep(0.01)  # the hub's own business is done: it may have been made to turn
-    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
+    ready_to_linger()
     return one, peer
+
+
+def later(peer, message):
+    def send():
+        sleep(0.01)
+        peer.send(message, zmq.NOBLOCK)
+
+    return OsThread(send)
+
+
+def ready_to_linger():
+    gevent.sleep(0.01)  # the hub's own business is done: it may have been made to turn
+    turns = _helper.turns_here()
+    turns.answers = turns.in_vain = turns.skip = 0
+    return turns
 
 
 def test_news_for_the_socket_are_seen_awake(pair):
@@ -71,16 +84,97 @@ def test_without_news_it_ends_after_a_moment_and_is_tried_less_and_less(pair):
     assert _helper.turns_here().in_vain == 0
 
 
-def test_it_is_not_tried_while_a_greenlet_of_this_hub_waits(pair, sockets):
+def test_other_greenlets_of_this_hub_may_wait(pair, sockets):
     one, peer = pair
-    other = gevent.spawn(sockets(zmq.PULL).recv)
-    gevent.sleep(0.01)
+    waiting(sockets(zmq.PULL).recv)
+    ready_to_linger()
+    peer.send(b"quick", zmq.NOBLOCK)
+    assert linger(one)
+
+
+def test_it_gives_way_to_the_message_of_another_greenlet(pair, sockets):
+    one, peer = pair
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    other = waiting(pull.recv)
+    ready_to_linger()
+    push.send(b"x", zmq.NOBLOCK)
+    sleep(0.05)  # its companion has it by now
     peer.send(b"quick", zmq.NOBLOCK)
     assert not linger(one)
-    other.kill()
-    gevent.sleep(0.01)
-    _helper.turns_here().skip = 0  # the other had lingered too, in vain
+    assert _helper.turns_here().in_vain == 1
+    assert other.join().result == b"x"
+
+
+@pytest.mark.parametrize("call", ["recv", "poll"])
+def test_it_is_not_tried_where_another_waits_for_the_same(pair, call):
+    one, peer = pair
+    other = waiting(getattr(one, call))
+    one.send(b"asked")
+    ready_to_linger()
+    assert not linger(one)
+    assert _helper.turns_here().in_vain == 0
+    peer.send(b"quick")
+    other.join()
+
+
+def test_where_many_wait_and_hardly_any_lingers_in_time_few_try(pair, sockets):
+    one, peer = pair
+    waiting(sockets(zmq.PULL).recv)
+    turns = ready_to_linger()
+    tried = 0
+    for _ in range(1500):
+        before = turns.skip
+        one.send(b"asked", zmq.NOBLOCK)
+        assert not linger(one)
+        tried += turns.skip > before
+    assert 8 <= tried <= 11
+    turns.skip = 0
+    one.send(b"asked", zmq.NOBLOCK)
+    peer.send(b"quick", zmq.NOBLOCK)
     assert linger(one)
+    assert one.recv(zmq.NOBLOCK) == b"quick"
+    with pytest.raises(zmq.Again):
+        one.recv(zmq.NOBLOCK)
+    one.send(b"asked", zmq.NOBLOCK)
+    assert not linger(one)
+    assert turns.skip >= 256  # one that came in time does not make all try again
+
+
+@pytest.mark.parametrize("company", [0, 1])
+def test_a_receive_lingers_before_it_waits(pair, sockets, monkeypatch, company):
+    one, peer = pair
+    monkeypatch.setattr("gzmqhelper._helper._MOMENT", 1_000_000_000)
+    for _ in range(company):
+        waiting(sockets(zmq.PULL).recv)
+    ready_to_linger()
+    answering = later(peer, b"answer")
+    _helper.current().close()
+    assert one.recv() == b"answer"
+    assert _helper.current().number is None  # it had no companion to wait with
+    answering.join()
+
+
+def test_a_receive_waits_after_some_news_that_were_no_message(pair, monkeypatch):
+    one, peer = pair
+    tried = []
+    monkeypatch.setattr(_helper, "linger_for", lambda sock: not tried.append(sock))
+    peer.send(b"first")
+    receiving = waiting(lambda: [one.recv(), one.recv()])  # (Before the first, the hub may have to turn.)
+    assert tried == [one] * _helper.LINGERS
+    peer.send(b"x")
+    assert receiving.join().result == [b"first", b"x"]
+
+
+def test_an_exception_while_it_lingers_is_the_receives(pair, monkeypatch):
+    one, peer = pair
+    peer.send(b"first")
+    assert one.recv() == b"first"
+    with monkeypatch.context() as patched:
+        patched.setattr(_helper, "linger_for", lambda sock: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            one.recv()
+    peer.send(b"x")
+    assert one.recv() == b"x"
 
 
 def test_it_is_not_tried_while_a_greenlet_of_this_hub_can_run(pair):
@@ -228,14 +322,6 @@ def test_a_short_timeout_has_no_moment_to_spare(pair):
     assert turns.in_vain == 1
 
 
-def later(peer, message):
-    def send():
-        sleep(0.01)
-        peer.send(message, zmq.NOBLOCK)
-
-    return OsThread(send)
-
-
 @pytest.mark.parametrize("poll", POLLS.values(), ids=POLLS)
 def test_a_poll_of_one_socket_lingers_too(pair, monkeypatch, poll):
     one, peer = pair
@@ -274,9 +360,7 @@ def two(pair, sockets):
     with pytest.raises(zmq.Again):
         two.recv(zmq.NOBLOCK)
     one.send(b"asked")
-    gevent.sleep(0.01)
-    turns = _helper.turns_here()
-    turns.waiting = turns.answers = turns.in_vain = turns.skip = 0
+    ready_to_linger()
     return (one, peer), (two, other)
 
 

@@ -1,7 +1,7 @@
 """A receive's wait and the callbacks of `_Turns`, both in csrc/base_wait.c: what Python would see of them.
 
-Whether a greenlet waits alone or others of its thread wait too, so that it is not to linger, decides who
-begins the wait; nobody can tell which.
+Whether there is a timeout decides who begins the wait, C or Python, and whether others of its thread wait
+too how it lingers before; nobody can tell which.
 """
 
 import contextlib
