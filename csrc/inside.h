@@ -120,8 +120,6 @@ int gzh_enter(const gzh_socket *s, const gzh_companion *companion, bool nonblock
 bool gzh_may_not_wait(const gzh_socket *s, int flags, int direction);
 /* Has the calling thread's hub turned just now, as far as is known here? */
 bool gzh_has_turned(void);
-/* gzh_socket_linger and gzh_poll_linger; GZH_LINGER_MOST at most.  Without the mutexes. */
-int gzh_linger_for(gzh_socket *const *sockets, int count, int hub_fd, int nanoseconds);
 
 void gzh_append(queue *q, gzh_request *r);
 void gzh_unlink(queue *q, gzh_request *r);

@@ -14,7 +14,8 @@ typedef struct {
 } gzh_poll_item;
 
 static const int GZH_WAIT, GZH_YIELD, GZH_FORKED, GZH_NO_THREAD, GZH_SEVERAL, GZH_LOOK;
-static const int GZH_KEEP, GZH_SLOT_BYTES, GZH_LINGERS;
+static const int GZH_NO_NEWS, GZH_NEWS, GZH_HELPED, GZH_GAVE_WAY, GZH_LINGERS;
+static const int GZH_KEEP, GZH_SLOT_BYTES;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
 extern unsigned gzh_generation;

@@ -293,38 +293,6 @@ void gzh_relax(void)
 
 #endif
 
-/* `other` comes first. */
-typedef struct {
-    struct pollfd fd[1 + GZH_LINGER_MOST];
-    nfds_t count;
-} poll_set;
-
-static poll_set set_of(const int *fds, int count, int other)
-{
-    poll_set set = {.fd[0] = {.fd = other, .events = POLLIN}, .count = 1 + (nfds_t)count};
-    for (int i = 0; i < count; i++)
-        set.fd[1 + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-    return set;
-}
-
-bool gzh_linger(const int *fds, int count, int other, uint64_t nanoseconds)
-{
-    poll_set set = set_of(fds, count, other);
-    for (uint64_t end = gzh_now_ns() + nanoseconds;;) {
-        if (poll(set.fd, set.count, 0) > 0)
-            return set.fd[0].revents == 0;
-        if (gzh_now_ns() >= end)
-            return false;
-        sched_yield();
-    }
-}
-
-bool gzh_doze(const int *fds, int count, int other)
-{
-    poll_set set = set_of(fds, count, other);
-    return poll(set.fd, set.count, 1) > 0 && set.fd[0].revents == 0;
-}
-
 /* ---- signals ---- */
 
 static volatile sig_atomic_t signal_fd = -1;

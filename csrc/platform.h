@@ -76,13 +76,6 @@ uint64_t gzh_now_coarse_ns(void);
 void gzh_sleep(uint64_t nanoseconds);
 /* One turn of a spin loop. */
 void gzh_relax(void);
-/* Look at descriptors, of which there are at most so many, without sleeping, and give way to other threads
- * meanwhile.  True: one of them is readable.  False: none is, or `other` (-1: none) has become so. */
-#define GZH_LINGER_MOST 8
-bool gzh_linger(const int *fds, int count, int other, uint64_t nanoseconds);
-/* The same asleep, for a millisecond. */
-bool gzh_doze(const int *fds, int count, int other);
-
 /* From now on this signal of the process's writes a byte to `fd`, wherever it finds the program, and
  * does nothing else.  0 or an errno.  Any thread; again for another descriptor. */
 int gzh_signal_writes(int number, int fd);

@@ -129,19 +129,6 @@ int gzh_poll_look(gzh_poll_item *items, int count, int flags)
     return ready;
 }
 
-int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds)
-{
-    gzh_socket *sockets[GZH_LINGER_MOST];
-    if (count < 1 || count > GZH_LINGER_MOST)
-        return GZH_WAIT;
-    for (int i = 0; i < count; i++) {
-        if (!items[i].socket || items[i].mask != ZMQ_POLLIN)
-            return GZH_WAIT;
-        sockets[i] = items[i].socket;
-    }
-    return gzh_linger_for(sockets, count, hub_fd, nanoseconds);
-}
-
 /* ---- the wait ---- */
 
 /* The greenlet's: all nodes leave their sockets, and `items`, if any, gets what they were told.  How

@@ -477,46 +477,6 @@ void *gzh_socket_underlying(gzh_socket *s)
     return zmq;
 }
 
-/* May the caller wait for its news?  Asleep, unless it was asked something. */
-static bool is_to_linger(gzh_socket *s, bool asked)
-{
-    /* (REQ and REP are to send next, and would find their slice used up.) */
-    if (!asked && (is_lock_step(s) || !gzh_has_turned()))
-        return false;
-    lock(s);
-    /* They come first; and another thread's receiver, which is in no queue, would come first too. */
-    bool would_be_overtaken = s->receivers.head || s->pollers.head || (!asked && s->two_readers);
-    unlock(s);
-    return !would_be_overtaken;
-}
-
-int gzh_linger_for(gzh_socket *const *sockets, int count, int hub_fd, int nanoseconds)
-{
-    int fds[GZH_LINGER_MOST];
-    bool asked = false;
-    for (int i = 0; i < count; i++) {
-        if (sockets[i]->generation != gzh_generation)
-            return GZH_WAIT;
-        asked |= atomic_load(&sockets[i]->asked);
-        fds[i] = sockets[i]->fd;
-    }
-    for (int i = 0; i < count; i++)
-        if (!is_to_linger(sockets[i], asked))
-            return GZH_WAIT;
-    if (!asked)
-        return gzh_doze(fds, count, hub_fd);
-    bool came = gzh_linger(fds, count, hub_fd, (uint64_t)nanoseconds);
-    /* (Nobody stays awake for a long time for what others send while one answer is awaited.) */
-    for (int i = 0; i < count && (!came || count > 1); i++)
-        atomic_store(&sockets[i]->asked, false);
-    return came;
-}
-
-int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
-{
-    return gzh_linger_for(&s, 1, hub_fd, nanoseconds);
-}
-
 int gzh_socket_timeout(const gzh_socket *s, int direction)
 {
     return atomic_load_explicit(&s->timeout[direction], memory_order_relaxed);

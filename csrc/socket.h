@@ -43,9 +43,15 @@ int gzh_socket_timeout(const gzh_socket *socket, int direction);
 /* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
  * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where the
  * thread's hub has turned in the two before, and no other thread receives, who would overtake.  Not where another
- * greenlet waits for the same.  1: there are some.  0: none came, or something for the hub (the descriptor of its loop) did.  GZH_WAIT: not tried. */
-int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
+ * greenlet waits for the same.  hub_fd: of the hub's loop.  (linger.c) */
+enum {
+    GZH_NO_NEWS, /* GZH_WAIT: not tried */
+    GZH_NEWS,    /* the call may be tried again */
+    GZH_HELPED,  /* there is something for the hub, which this thread has brought itself */
+    GZH_GAVE_WAY /* there is something for the hub */
+};
 #define GZH_LINGERS 3 /* how often, where news are no message, before one waits */
+int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
  * now in slot->data; GZH_PARTS; GZH_WHOLE; GZH_LOOK.  With a companion: GZH_WAIT means queued, go on with
@@ -106,7 +112,7 @@ int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
 /* After a wake-up, or to wait no longer (give_up): how many sockets had news, with the events that they
  * told; GZH_WAIT if that was not it; -EAGAIN; or -errno.  Look again: others may have been quicker. */
 int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
-/* gzh_socket_linger for all of them; not tried unless they are sockets, not many, and polled for messages. */
+/* gzh_socket_linger, for any of them; not tried unless they are sockets, not many, and polled for messages. */
 int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds);
 
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another

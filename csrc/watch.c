@@ -4,7 +4,7 @@
  * socket that has been closed since finds another generation and is dropped.  The mutex is held
  * for a few instructions and only ever nested around a subject's count.
  *
- * Two ways to wait, chosen when this is built, with the same six functions at the end of the file:
+ * Two ways to wait, chosen when this is built, with the same eight functions at the end of the file:
  *
  * epoll: each descriptor is registered once, edge-triggered.  An edge is one write of libzmq's
  *   into the socket's eventfd.  The kernel looks again before it reports, so a signal that the
@@ -181,13 +181,15 @@ void gzh_watch_in_child(void)
 #include <sys/epoll.h>
 
 #define BATCH 64
+/* One that helps has other work to do. */
+#define HELP 8
 
-static int epoll_fd = -1;
+static atomic_int epoll_fd = -1;
 
 static int set_open(void)
 {
     if (epoll_fd == -1)
-        epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+        atomic_store(&epoll_fd, epoll_create1(EPOLL_CLOEXEC));
     return epoll_fd == -1 ? errno : 0;
 }
 
@@ -229,6 +231,21 @@ void gzh_watch_run(void)
         for (int i = 0; i < count; i++)
             tell(events[i].data.u64);
     }
+}
+
+/* (Each edge is told once, to whoever asks first.) */
+bool gzh_watch_help(void)
+{
+    struct epoll_event events[HELP];
+    int count = epoll_wait(epoll_fd, events, HELP, 0);
+    for (int i = 0; i < count; i++)
+        tell(events[i].data.u64);
+    return count > 0;
+}
+
+int gzh_watch_fd(void)
+{
+    return epoll_fd;
 }
 
 static void set_in_child(void)
@@ -341,6 +358,17 @@ void gzh_watch_run(void)
             tell(keys[i]);
         }
     }
+}
+
+/* What it has been told lies on its own stack. */
+bool gzh_watch_help(void)
+{
+    return false;
+}
+
+int gzh_watch_fd(void)
+{
+    return -1;
 }
 
 static void set_in_child(void)

@@ -10,7 +10,7 @@
 
 #include "companion.h"
 
-/* What the watch may do with a subject, on the thread of the companion on watch:
+/* What the watch may do with a subject, on the thread of the companion on watch or of one that helps:
  * hold is called under the watch's mutex and must only count; ready may take its time and ends
  * the hold. */
 typedef struct {
@@ -36,6 +36,12 @@ void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told);
 /* After this, `ready` is not called any more for this key (one call may be under way, and has its
  * own hold).  Before the descriptor is closed. */
 void gzh_watch_remove(uint64_t key);
+
+/* For a thread that stays awake anyway, and is sooner there than the watch, which must wake up: do its work, as
+ * far as there is some at this moment.  False: there was none. */
+bool gzh_watch_help(void);
+/* What is readable when there is some; -1: nobody can help. */
+int gzh_watch_fd(void);
 
 /* companion.c's side: the thread's work; never returns in the process where it began. */
 void gzh_watch_run(void);

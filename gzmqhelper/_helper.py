@@ -62,6 +62,9 @@ _ANSWERS: Final = 16
 # How often one that waits for a message may try that, before it waits; and in how many seconds, at least.
 LINGERS: Final[int] = lib.GZH_LINGERS
 _LONG_ENOUGH: Final = 0.005
+# Of so many others each is given way to as if one had not stayed; of more, that would cost as much processor
+# time as all else.
+_FEW: Final = 3
 # With one processor the answer could not come meanwhile.
 _MAY_LINGER: Final = (
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -463,11 +466,14 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
         return False
     rc = look(*what, descriptor, _MOMENT)
-    if rc > 0:
-        turns.in_vain = max(turns.in_vain - 1, 0) if turns.waiting else 0
+    if rc == lib.GZH_NEWS:
         turns.answers += 1
+        turns.in_vain = max(turns.in_vain - 1, 0) if turns.waiting else 0
         return True
-    if rc == 0:
+    if rc == lib.GZH_HELPED or (rc == lib.GZH_GAVE_WAY and turns.waiting <= _FEW):
+        # One who waits is served sooner, or as soon.
+        turns.in_vain = max(turns.in_vain - 1, 0)
+    elif rc >= 0:
         turns.in_vain = min(turns.in_vain + 1, 9 if turns.waiting else 6)
         turns.skip = 1 << turns.in_vain
     return False

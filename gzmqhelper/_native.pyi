@@ -17,6 +17,9 @@ def waits_as(module: ModuleType, /) -> None: ...
 
 class TurnsBase:
     waiting: int  # how many greenlets are in a wait
+    answers: int  # of `linger`: how many came in time
+    in_vain: int  # how often in a row none did
+    skip: int  # how often not to try
     turned: bool
     def _mark(self) -> None: ...
     def _go_on(self, nanoseconds: int, /) -> None: ...

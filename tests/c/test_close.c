@@ -1,6 +1,7 @@
 /* Closing a socket: while others wait on it, while another is inside it, while a blocking call holds
  * it; and blocking calls whose greenlet leaves. */
 #include "scene.h"
+#include "watch.h"
 
 static void all_who_wait_are_told_that_it_is_closed(void)
 {
@@ -500,7 +501,7 @@ static void *works_until_it_is_closed(void *argument)
     born(&g);
     atomic_fetch_add(&working, 1);
     while (rc != -ENOTSOCK) {
-        switch (dice(&state, 5)) {
+        switch (dice(&state, 6)) {
         case 0:
             rc = do_send(&g, socket, "a|b");
             break;
@@ -513,6 +514,9 @@ static void *works_until_it_is_closed(void *argument)
         case 3:
             rc = ask_call(&g, socket, GZH_BIND, "tcp://x");
             rc = rc == GZH_WAIT ? wait_on(&g, rc) : rc == GZH_BUSY ? 0 : rc;
+            break;
+        case 4:
+            gzh_watch_help();
             break;
         default:
             rc = do_recv(&g, socket);

@@ -483,98 +483,6 @@ static void many_senders_send_every_multipart_once_and_whole_though_parts_are_re
     every_multipart_arrives_once_and_whole(true);
 }
 
-/* ---- what an answer is expected after ---------------------------------------------------------- */
-
-static bool expects_an_answer(gzh_socket *s)
-{
-    gzh_sleep(3000000); /* the hub has not turned just now: only for an answer is it worth to linger */
-    bool expects = gzh_socket_linger(s, -1, 0) != GZH_WAIT;
-    CHECK_IS(gzh_socket_linger(s, -1, 0), GZH_WAIT); /* it was asked in vain */
-    return expects;
-}
-
-static void an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came(void)
-{
-    static const void *const parts[2] = {"a", "b"};
-    static const size_t sizes[2] = {1, 1};
-    static const int one_each[2] = {1, 1};
-    scene s = begin_scene(ZMQ_DEALER);
-    greenlet g;
-    born(&g);
-    CHECK(!expects_an_answer(s.socket));
-    CHECK_IS(send_now(s.socket, "a"), 0);
-    CHECK(expects_an_answer(s.socket));
-    CHECK_IS(gzh_send(s.socket, "a", 1, 0), 0);
-    CHECK(expects_an_answer(s.socket));
-    CHECK_IS(gzh_send_many(s.socket, parts, sizes, one_each, 2, 0), 2);
-    CHECK(expects_an_answer(s.socket));
-    fake_refuse(s.zmq, true);
-    CHECK_IS(ask_send(&g, s.socket, "b"), GZH_WAIT);
-    CHECK(!expects_an_answer(s.socket));
-    fake_refuse(s.zmq, false);
-    CHECK_IS(wait_on(&g, GZH_WAIT), 0);
-    CHECK(expects_an_answer(s.socket));
-    CHECK_IS(send_now(s.socket, "a"), 0);
-    CHECK_IS(ask_recv(&g, s.socket), GZH_WAIT);
-    fake_deliver(s.zmq, "answer");
-    CHECK_IS(wait_on(&g, GZH_WAIT), 6);
-    CHECK(!expects_an_answer(s.socket));
-    dies(&g);
-    end_scene(&s);
-}
-
-static int linger_just_after_a_wait(greenlet *g, const scene *s, bool with_news)
-{
-    CHECK_IS(ask_recv(g, s->socket), GZH_WAIT);
-    fake_deliver(s->zmq, "first");
-    CHECK_IS(wait_on(g, GZH_WAIT), 5);
-    if (with_news)
-        fake_deliver(s->zmq, "second");
-    int rc = gzh_socket_linger(s->socket, -1, 0);
-    if (with_news)
-        CHECK_IS(read_slot(g, gzh_recv(s->socket, NULL, g->slot, ZMQ_DONTWAIT)), 6);
-    return rc;
-}
-
-static void where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_turned(void)
-{
-    scene s = begin_scene(ZMQ_PULL);
-    greenlet g;
-    int rc;
-    born(&g);
-    gzh_sleep(3000000);
-    CHECK_IS(gzh_socket_linger(s.socket, -1, 0), GZH_WAIT);
-    /* (GZH_WAIT: the machine took its time meanwhile.) */
-    UNTIL((rc = linger_just_after_a_wait(&g, &s, false)) != GZH_WAIT);
-    CHECK_IS(rc, 0);
-    UNTIL((rc = linger_just_after_a_wait(&g, &s, true)) != GZH_WAIT);
-    CHECK_IS(rc, 1);
-    dies(&g);
-    end_scene(&s);
-}
-
-static void *receives_too(void *socket)
-{
-    greenlet g;
-    born(&g);
-    CHECK_IS(gzh_recv(socket, NULL, g.slot, ZMQ_DONTWAIT), GZH_LOOK);
-    dies(&g);
-    return NULL;
-}
-
-static void none_dozes_whom_another_threads_receiver_could_overtake(void)
-{
-    scene s = begin_scene(ZMQ_PULL);
-    greenlet g;
-    born(&g);
-    UNTIL(linger_just_after_a_wait(&g, &s, false) != GZH_WAIT);
-    join(start(receives_too, s.socket));
-    for (int i = 0; i < 20; i++)
-        CHECK_IS(linger_just_after_a_wait(&g, &s, false), GZH_WAIT);
-    dies(&g);
-    end_scene(&s);
-}
-
 int main(void)
 {
     begin();
@@ -593,8 +501,5 @@ int main(void)
     RUN_IF(SEES_EATEN_SIGNALS, a_blocked_router_misses_no_signal_that_others_have_eaten, BLIND);
     RUN(many_senders_send_every_multipart_once_and_whole);
     RUN(many_senders_send_every_multipart_once_and_whole_though_parts_are_refused);
-    RUN(an_answer_is_expected_after_whatever_way_to_send_and_until_a_message_came);
-    RUN(where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_turned);
-    RUN(none_dozes_whom_another_threads_receiver_could_overtake);
     return 0;
 }

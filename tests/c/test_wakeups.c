@@ -2,6 +2,7 @@
  * the signal that somebody else waits for.  No wait may be missed, and none is saved by a timeout:
  * one that takes longer than a test's patience is a failure. */
 #include "scene.h"
+#include "watch.h"
 
 static struct {
     gzh_socket *socket;
@@ -148,11 +149,22 @@ static void *tries(void *argument)
     return NULL;
 }
 
+/* Does what the watch is about to do, as who stays awake does. */
+static void *helps(void *argument)
+{
+    unsigned state = (unsigned)(uintptr_t)argument;
+    while (!atomic_load(&stage.stop)) {
+        gzh_watch_help();
+        dawdle(&state, 10);
+    }
+    return NULL;
+}
+
 static void play(void *(*const disturbers[])(void *), int count, int rounds, int throttle,
                  bool shaken)
 {
     scene s = begin_scene(ZMQ_DEALER);
-    pthread_t thread[4];
+    pthread_t thread[6];
     set_stage(&s);
     stage.rounds = rounds;
     CHECK_IS(set_option(s.socket, ZMQ_SNDHWM, 1), 0);
@@ -198,10 +210,18 @@ static void nor_when_others_make_blocking_calls(void)
     play(disturbers, 1, 4000, 5, true);
 }
 
+static void nor_when_others_do_the_watchs_work(void)
+{
+    void *(*const disturbers[])(void *) = {helps, helps};
+    play(disturbers, 2, 4000, 1, false);
+    play(disturbers, 2, 4000, 5, true);
+}
+
 static void nor_when_they_do_it_all_at_once(void)
 {
-    void *(*const disturbers[])(void *) = {looks_at_events, polls, tries, connects};
+    void *(*const disturbers[])(void *) = {looks_at_events, polls, tries, connects, helps, helps};
     play(disturbers, 4, 1500, 20, true);
+    play(disturbers, 6, 1500, 20, true);
 }
 
 int main(void)
@@ -211,6 +231,7 @@ int main(void)
     RUN(nor_when_others_look_at_events_and_options);
     RUN(nor_when_others_poll);
     RUN(nor_when_others_make_blocking_calls);
+    RUN(nor_when_others_do_the_watchs_work);
     RUN(nor_when_they_do_it_all_at_once);
     return 0;
 }
