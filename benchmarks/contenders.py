@@ -168,19 +168,37 @@ def send_many(run: Run, size: int) -> dict[str, float]:
 # ---- requests and answers ------------------------------------------------------------------------------
 
 
-def roundtrip(run: Run, size: int) -> dict[str, float]:
-    """One greenlet asks, and asks again when it has the answer."""
-    count = run.task.count(10_000)
-    with start(run.task, "echo") as echo:
-        sock = run.connected("REQ", echo.line())
-        message, took = b"x" * size, []
-        for _ in range(count + 10):
-            began = time.perf_counter()
-            sock.send(message)
-            sock.recv()
-            took.append(time.perf_counter() - began)
+def round_trips(sock: Any, message: bytes, count: int) -> dict[str, float]:
+    took = []
+    for _ in range(count + 10):
+        began = time.perf_counter()
+        sock.send(message)
+        sock.recv()
+        took.append(time.perf_counter() - began)
     del took[:10]
     return {"p50": percentile(took, 50) * 1e6, "p99": percentile(took, 99) * 1e6}
+
+
+def roundtrip(run: Run, size: int, others: int = 0) -> dict[str, float]:
+    """One greenlet asks, and asks again when it has the answer; so many others wait for what never comes."""
+    for _ in range(others):
+        run.spawn(run.bound("PULL")[0].recv)
+    run.sleep(0.1 if others else 0)
+    with start(run.task, "echo") as echo:
+        return round_trips(run.connected("REQ", echo.line()), b"x" * size, run.task.count(10_000))
+
+
+def within(run: Run, size: int, over_tcp: int) -> dict[str, float]:
+    """The same where a greenlet of this process answers, over tcp or inproc."""
+    rep = run.socket("REP")
+    rep.bind("tcp://127.0.0.1:*" if over_tcp else "inproc://within")
+
+    def answer() -> None:
+        while True:
+            rep.send(rep.recv())
+
+    run.spawn(answer)
+    return round_trips(run.connected("REQ", rep.last_endpoint.decode()), b"x" * size, run.task.count(10_000))
 
 
 def requests(run: Run, greenlets: int) -> dict[str, float]:
@@ -348,7 +366,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     one.__name__: one
     for one in (
         *(recv, recv_filled, send, large_send, recv_many, send_many),
-        *(roundtrip, requests, short, shared, waiting, ticker),
+        *(roundtrip, within, requests, short, shared, waiting, ticker),
     )
 }
 

@@ -45,6 +45,11 @@ def _requests(greenlets: int, rate: float, cpu: float) -> Measure:
     return Measure(f"requests-{greenlets}", "requests", (greenlets,), (OURS, GREEN, ASYNCIO, C), rows)
 
 
+def _within(transport: str, over_tcp: int) -> Measure:
+    rows = (Row("p50", f"    p50 where another greenlet answers, {transport}", {GREEN: 1}, False),)
+    return Measure(f"within-{transport}", "within", (100, over_tcp), (OURS, GREEN, ASYNCIO, PLAIN), rows)
+
+
 _ROUND_TRIP: Final = {GREEN: 0.8, PLAIN: 1.2, C: 1.4}
 
 MEASURES: Final = (
@@ -85,6 +90,15 @@ MEASURES: Final = (
             Row("p99", "    p99", _ROUND_TRIP, False),
         ),
     ),
+    Measure(
+        "roundtrip-beside",
+        "roundtrip",
+        (100, 10),
+        (OURS, GREEN, ASYNCIO),
+        (Row("p50", "    p50 where ten other greenlets wait", {GREEN: 0.8}, False),),
+    ),
+    _within("tcp", 1),
+    _within("inproc", 0),
     _requests(10, 1.8, 0.5),
     _requests(100, 2, 0.4),
     _requests(1000, 2, 0.5),

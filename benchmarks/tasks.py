@@ -76,18 +76,39 @@ async def large_send(run: Run) -> dict[str, float]:
         return {"rate": count / (drain.numbers()[0] - began)}
 
 
-async def roundtrip(run: Run, size: int) -> dict[str, float]:
-    count = run.task.count(10_000)
-    with start(run.task, "echo") as echo:
-        sock = run.connected(zmq.REQ, echo.line())
-        message, took = b"x" * size, []
-        for _ in range(count + 10):
-            began = time.perf_counter()
-            await sock.send(message)
-            await sock.recv()
-            took.append(time.perf_counter() - began)
+async def round_trips(sock: Any, message: bytes, count: int) -> dict[str, float]:
+    took = []
+    for _ in range(count + 10):
+        began = time.perf_counter()
+        await sock.send(message)
+        await sock.recv()
+        took.append(time.perf_counter() - began)
     del took[:10]
     return {"p50": percentile(took, 50) * 1e6, "p99": percentile(took, 99) * 1e6}
+
+
+async def roundtrip(run: Run, size: int, others: int = 0) -> dict[str, float]:
+    waiting = [asyncio.ensure_future(run.bound(zmq.PULL)[0].recv_multipart()) for _ in range(others)]
+    with start(run.task, "echo") as echo:
+        found = await round_trips(run.connected(zmq.REQ, echo.line()), b"x" * size, run.task.count(10_000))
+    for task in waiting:
+        task.cancel()
+    return found
+
+
+async def within(run: Run, size: int, over_tcp: int) -> dict[str, float]:
+    rep = run.socket(zmq.REP)
+    rep.bind("tcp://127.0.0.1:*" if over_tcp else "inproc://within")
+
+    async def answer() -> None:
+        while True:
+            await rep.send(await rep.recv())
+
+    answering = asyncio.create_task(answer())
+    req = run.connected(zmq.REQ, rep.last_endpoint.decode())
+    found = await round_trips(req, b"x" * size, run.task.count(10_000))
+    answering.cancel()
+    return found
 
 
 async def requests(run: Run, tasks: int) -> dict[str, float]:
@@ -137,7 +158,7 @@ async def ticker(run: Run) -> Found:
 
 
 MEASUREMENTS: dict[str, Callable[..., Awaitable[Any]]] = {
-    one.__name__: one for one in (recv, send, large_send, roundtrip, requests, ticker)
+    one.__name__: one for one in (recv, send, large_send, roundtrip, within, requests, ticker)
 }
 
 

@@ -1,5 +1,5 @@
 /* What the files of one room share: the struct, and who may touch what.  socket.c, ask.c, batch.c,
- * send.c, poll.c and the proxies' files include this, and nobody else.
+ * send.c, poll.c, linger.c and the proxies' files include this, and nobody else.
  *
  * Two levels of exclusion.  The queue mutex guards the fields marked Q and is held for a few
  * instructions; ownership (`owned`, itself marked Q) is the right to be inside libzmq with this
