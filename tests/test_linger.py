@@ -428,7 +428,7 @@ def test_where_several_were_asked_one_lingers_once_in_vain_and_then_waits(two, m
     two[1][0].send(b"asked too")
     assert poll_both(two, 20) == {}
     assert _helper.turns_here().in_vain == 1
-    assert len(waits) == 1
+    assert waits  # (On libuv, whose timers may come early, perhaps twice.)
 
 
 def test_a_poll_of_something_else_besides_does_not_linger(two, sockets, monkeypatch):
