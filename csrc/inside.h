@@ -9,7 +9,8 @@
  *   field                        who may touch it
  *   --------------------------   ---------------------------------------------------------------
  *   wire, loader                 the owner
- *   key, told                    the owner; the watch, under the mutex, while there is no owner
+ *   key, told                    the owner; the watch, or who helps it, under the mutex, while
+ *                                there is no owner
  *   queues, ready list, counts,
  *   owned, again, closing, ...   Q
  *   wire.type, fd, generation    constant

@@ -2,8 +2,10 @@
  *
  * A message that comes to who waits goes through the watch and the completion pipe: two threads wake up for it,
  * which takes longer than most answers do.  So the thread looks itself for a while, at what tells of libzmq's news
- * and, for other greenlets of its hub, at what the hub sleeps on: they lose nothing.  While it is awake it does the
- * watch's work too, so that where both ends of a connection are greenlets of this hub no other thread is needed.
+ * and, for other greenlets of its hub, at what the hub sleeps on.  (A descriptor that one of them has begun to wait
+ * for since the hub slept last may not be in there yet; so one is not to sleep here while others wait.)  While it is
+ * awake it does the watch's work too, so that where both ends of a connection are greenlets of this hub no other
+ * thread is needed.
  *
  * What is seen here is not consumed: the receive or poll that is tried again does that. */
 #include "inside.h"
@@ -59,12 +61,13 @@ static bool may_linger(gzh_socket *s, bool asked)
         return false;
     lock(s);
     /* They come first; and another thread's receiver, which is in no queue, would come first too. */
-    bool would_be_overtaken = s->receivers.head || s->pollers.head || (!asked && s->two_readers);
+    bool would_be_overtaken = s->receivers.head || s->pollers.head || s->granted > 0 ||
+                              (!asked && s->two_readers);
     unlock(s);
     return !would_be_overtaken;
 }
 
-static int linger(gzh_socket *const *sockets, int count, int hub_fd, int nanoseconds)
+static int linger(gzh_socket *const *sockets, int count, int hub_fd, int nanoseconds, bool alone)
 {
     poll_set set = {.fd[HUB] = {.fd = hub_fd, .events = POLLIN}, .count = FIRST + (nfds_t)count};
     bool asked = false;
@@ -75,6 +78,8 @@ static int linger(gzh_socket *const *sockets, int count, int hub_fd, int nanosec
         asked |= atomic_load(&sockets[i]->asked);
         set.fd[FIRST + i] = (struct pollfd){.fd = sockets[i]->fd, .events = POLLIN};
     }
+    if (!asked && !alone)
+        return GZH_WAIT;
     for (int i = 0; i < count; i++)
         if (!may_linger(sockets[i], asked))
             return GZH_WAIT;
@@ -87,12 +92,12 @@ static int linger(gzh_socket *const *sockets, int count, int hub_fd, int nanosec
     return rc;
 }
 
-int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds)
+int gzh_socket_linger(gzh_socket *s, int hub_fd, int nanoseconds, bool alone)
 {
-    return linger(&s, 1, hub_fd, nanoseconds);
+    return linger(&s, 1, hub_fd, nanoseconds, alone);
 }
 
-int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds)
+int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds, bool alone)
 {
     gzh_socket *sockets[MOST];
     if (count < 1 || count > MOST)
@@ -102,5 +107,5 @@ int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanos
             return GZH_WAIT;
         sockets[i] = items[i].socket;
     }
-    return linger(sockets, count, hub_fd, nanoseconds);
+    return linger(sockets, count, hub_fd, nanoseconds, alone);
 }

@@ -181,8 +181,6 @@ void gzh_watch_in_child(void)
 #include <sys/epoll.h>
 
 #define BATCH 64
-/* One that helps has other work to do. */
-#define HELP 8
 
 static atomic_int epoll_fd = -1;
 
@@ -236,11 +234,11 @@ void gzh_watch_run(void)
 /* (Each edge is told once, to whoever asks first.) */
 bool gzh_watch_help(void)
 {
-    struct epoll_event events[HELP];
-    int count = epoll_wait(epoll_fd, events, HELP, 0);
-    for (int i = 0; i < count; i++)
-        tell(events[i].data.u64);
-    return count > 0;
+    struct epoll_event event;
+    if (epoll_wait(epoll_fd, &event, 1, 0) <= 0)
+        return false;
+    tell(event.data.u64);
+    return true;
 }
 
 int gzh_watch_fd(void)

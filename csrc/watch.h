@@ -37,8 +37,8 @@ void gzh_watch_arm(uint64_t key, int fd, gzh_tell what, gzh_tell *told);
  * own hold).  Before the descriptor is closed. */
 void gzh_watch_remove(uint64_t key);
 
-/* For a thread that stays awake anyway, and is sooner there than the watch, which must wake up: do its work, as
- * far as there is some at this moment.  False: there was none. */
+/* For a thread that stays awake anyway, and is sooner there than the watch, which must wake up: do its work for one
+ * subject, however many wait for that.  False: there was none. */
 bool gzh_watch_help(void);
 /* What is readable when there is some; -1: nobody can help. */
 int gzh_watch_fd(void);

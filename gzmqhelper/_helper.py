@@ -62,9 +62,11 @@ _ANSWERS: Final = 16
 # How often one that waits for a message may try that, before it waits; and in how many seconds, at least.
 LINGERS: Final[int] = lib.GZH_LINGERS
 _LONG_ENOUGH: Final = 0.005
-# Of so many others each is given way to as if one had not stayed; of more, that would cost as much processor
-# time as all else.
+# To so many others that wait in this library one may give way as if one had not stayed: of more, that would
+# cost as much processor time as all else. And how often in a row: what we never bring ourselves is for
+# greenlets that wait elsewhere.
 _FEW: Final = 3
+_FOREIGN: Final = 16
 # With one processor the answer could not come meanwhile.
 _MAY_LINGER: Final = (
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -447,8 +449,8 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     False: wait. A wait goes through three threads, which takes longer than most answers do, and where many
     messages come, and now and then none, as much processor time as all else.
 
-    Other greenlets may wait meanwhile: what is ready for one of them ends this at once, as the hub has
-    something to do then. So of many that wait hardly any stays, and soon few try.
+    Other greenlets may wait meanwhile, if this one is awake: what the hub is told of for one of them ends it
+    at once. So of many that wait hardly any stays, and soon few try.
     """
     turns = turns_here()
     if not _MAY_LINGER or (seconds is not None and seconds <= _LONG_ENOUGH):
@@ -465,18 +467,22 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
         return False
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
         return False
-    rc = look(*what, descriptor, _MOMENT)
-    if rc == lib.GZH_NEWS:
-        turns.answers += 1
-        turns.in_vain = max(turns.in_vain - 1, 0) if turns.waiting else 0
-        return True
-    if rc == lib.GZH_HELPED or (rc == lib.GZH_GAVE_WAY and turns.waiting <= _FEW):
-        # One who waits is served sooner, or as soon.
-        turns.in_vain = max(turns.in_vain - 1, 0)
+    others = turns.waiting
+    # libuv's loop is told of what they wait for when it sleeps, and not before.
+    if others and "libuv" in type(hub.loop).__module__:
+        turns.skip = 16
+        return False
+    rc = look(*what, descriptor, _MOMENT, not others)
+    if rc == lib.GZH_NEWS or rc == lib.GZH_HELPED:
+        turns.gave_way = 0
+        turns.in_vain = max(turns.in_vain - 1, 0) if others else 0
+        turns.answers += rc == lib.GZH_NEWS
+    elif rc == lib.GZH_GAVE_WAY and 0 < others <= _FEW and turns.gave_way < _FOREIGN:
+        turns.gave_way += 1  # whoever waits is served as soon
     elif rc >= 0:
-        turns.in_vain = min(turns.in_vain + 1, 9 if turns.waiting else 6)
+        turns.in_vain = min(turns.in_vain + 1, 9 if others else 6)
         turns.skip = 1 << turns.in_vain
-    return False
+    return bool(rc == lib.GZH_NEWS)
 
 
 def linger_for(socket: Any) -> bool:

@@ -19,6 +19,7 @@ class TurnsBase:
     waiting: int  # how many greenlets are in a wait
     answers: int  # of `linger`: how many came in time
     in_vain: int  # how often in a row none did
+    gave_way: int  # how often in a row it was for the hub, and not brought by us
     skip: int  # how often not to try
     turned: bool
     def _mark(self) -> None: ...

@@ -84,16 +84,16 @@ class _Plan:
                 turn(anyway=True)
                 woken = False
                 continue
-            if lingers and linger(seconds, _poll_linger, items, self.count):
+            left = None if deadline is None else deadline - time.monotonic()
+            if lingers and linger(left, _poll_linger, items, self.count):
                 lingers -= 1
                 continue
-            rc = wait(_begin, _end, (items, self, beside is not None), seconds, beside)
+            rc = wait(_begin, _end, (items, self, beside is not None), left, beside)
             if rc < 0 and rc != _EAGAIN:
                 check(rc, self._name(items))
             woken = beside is not None
-            if deadline is not None:
-                seconds = deadline - time.monotonic()
-                flags = 0 if seconds > 0 else NOBLOCK
+            if deadline is not None and time.monotonic() >= deadline:
+                flags = NOBLOCK
         return ready
 
     def _look(self, items: Any, flags: int) -> int:

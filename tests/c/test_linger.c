@@ -4,13 +4,15 @@
 #include "crowd.h"
 #include "watch.h"
 
+#define LONG 2000000000 /* nanoseconds */
+
 /* ---- what an answer is expected after ---------------------------------------------------------- */
 
 static bool expects_an_answer(gzh_socket *s)
 {
     gzh_sleep(3000000); /* the hub has not turned just now: only for an answer is it worth to linger */
-    bool expects = gzh_socket_linger(s, -1, 0) != GZH_WAIT;
-    CHECK_IS(gzh_socket_linger(s, -1, 0), GZH_WAIT); /* it was asked in vain */
+    bool expects = gzh_socket_linger(s, -1, 0, true) != GZH_WAIT;
+    CHECK_IS(gzh_socket_linger(s, -1, 0, true), GZH_WAIT); /* it was asked in vain */
     return expects;
 }
 
@@ -51,7 +53,7 @@ static int linger_just_after_a_wait(greenlet *g, const scene *s, bool with_news)
     CHECK_IS(wait_on(g, GZH_WAIT), 5);
     if (with_news)
         fake_deliver(s->zmq, "second");
-    int rc = gzh_socket_linger(s->socket, -1, 0);
+    int rc = gzh_socket_linger(s->socket, -1, 0, true);
     if (with_news)
         CHECK_IS(read_slot(g, gzh_recv(s->socket, NULL, g->slot, ZMQ_DONTWAIT)), 6);
     return rc;
@@ -64,12 +66,16 @@ static void where_messages_just_come_it_dozes_and_only_just_after_the_hub_has_tu
     int rc;
     born(&g);
     gzh_sleep(3000000);
-    CHECK_IS(gzh_socket_linger(s.socket, -1, 0), GZH_WAIT);
+    CHECK_IS(gzh_socket_linger(s.socket, -1, 0, true), GZH_WAIT);
     /* (GZH_WAIT: the machine took its time meanwhile.) */
     UNTIL((rc = linger_just_after_a_wait(&g, &s, false)) != GZH_WAIT);
     CHECK_IS(rc, GZH_NO_NEWS);
     UNTIL((rc = linger_just_after_a_wait(&g, &s, true)) != GZH_WAIT);
     CHECK_IS(rc, GZH_NEWS);
+    for (int i = 0; i < 20; i++) {
+        linger_just_after_a_wait(&g, &s, false);
+        CHECK_IS(gzh_socket_linger(s.socket, -1, LONG, false), GZH_WAIT); /* others wait */
+    }
     dies(&g);
     end_scene(&s);
 }
@@ -98,13 +104,11 @@ static void none_dozes_whom_another_threads_receiver_could_overtake(void)
 
 /* ---- what ends the moment ------------------------------------------------------------------------- */
 
-#define LONG 2000000000 /* nanoseconds */
-
 /* What is ready for another greenlet makes its hub's descriptor readable: here it is the pipe itself. */
 static int linger_beside(const greenlet *other, gzh_socket *socket)
 {
     CHECK_IS(send_now(socket, "asked"), 0);
-    return gzh_socket_linger(socket, gzh_companion_fd(other->companion), LONG);
+    return gzh_socket_linger(socket, gzh_companion_fd(other->companion), LONG, true);
 }
 
 static void news_end_it(void)
@@ -116,7 +120,7 @@ static void news_end_it(void)
     fill(items, &c, ZMQ_POLLIN);
     CHECK_IS(send_now(c.socket[1], "asked"), 0);
     fake_deliver(c.zmq[2], "news");
-    CHECK_IS(gzh_poll_linger(items, MANY, -1, LONG), GZH_NEWS);
+    CHECK_IS(gzh_poll_linger(items, MANY, -1, LONG, true), GZH_NEWS);
     CHECK_IS(read_slot(&g, gzh_recv(c.socket[2], NULL, g.slot, ZMQ_DONTWAIT)), 4);
     dies(&g);
     end_crowd(&c);
@@ -181,12 +185,12 @@ static void it_is_not_tried_where_another_waits_for_the_same(void)
     born(&g);
     CHECK_IS(ask_recv(&g, s.socket), GZH_WAIT);
     CHECK_IS(send_now(s.socket, "asked"), 0);
-    CHECK_IS(gzh_socket_linger(s.socket, -1, LONG), GZH_WAIT);
+    CHECK_IS(gzh_socket_linger(s.socket, -1, LONG, true), GZH_WAIT);
     CHECK_IS(gzh_companion_cancel(g.companion), 0);
     CHECK_IS(try_poll(s.socket, g.companion, ZMQ_POLLIN, 0), GZH_WAIT);
-    CHECK_IS(gzh_socket_linger(s.socket, -1, LONG), GZH_WAIT);
+    CHECK_IS(gzh_socket_linger(s.socket, -1, LONG, true), GZH_WAIT);
     CHECK_IS(gzh_companion_cancel(g.companion), 0);
-    CHECK_IS(gzh_socket_linger(s.socket, -1, 0), GZH_NO_NEWS);
+    CHECK_IS(gzh_socket_linger(s.socket, -1, 0, true), GZH_NO_NEWS);
     dies(&g);
     end_scene(&s);
 }
