@@ -6,7 +6,7 @@
  * libzmq needs to send it.
  *
  * Each method does what nearly all of its calls need.  What it cannot do at once or has to explain it leaves to
- * methods in Python, _recv_in_python for recv, which can do all of it.  Only gzh_wait waits, and neither a
+ * methods in Python, _recv_in_python for recv, which can do all of it.  Only gzh_wait and gzh_linger_or_wait wait, and neither a
  * signal handler nor another greenlet or thread runs between two lines, but where a method in Python is called,
  * Python's lock is let go, or an object is made and a garbage collection begins.
  *

@@ -14,7 +14,7 @@
 typedef struct {
     PyObject_HEAD
     long waiting; /* how many greenlets of the thread wait in this library */
-    int answers, in_vain, gave_way, skip; /* linger's, in _helper.py */
+    int skip; /* how often not to linger: set by `linger` in _helper.py, and counted down there and here */
     char turned; /* the hub has looked at its descriptors since the last slice began */
 } turns_base;
 
@@ -357,9 +357,6 @@ static PyMethodDef turns_methods[] = {
 
 static PyMemberDef turns_members[] = {
     {"waiting", T_LONG, offsetof(turns_base, waiting), 0, NULL},
-    {"answers", T_INT, offsetof(turns_base, answers), 0, NULL},
-    {"in_vain", T_INT, offsetof(turns_base, in_vain), 0, NULL},
-    {"gave_way", T_INT, offsetof(turns_base, gave_way), 0, NULL},
     {"skip", T_INT, offsetof(turns_base, skip), 0, NULL},
     {"turned", T_BOOL, offsetof(turns_base, turned), 0, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -102,10 +102,7 @@ int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanos
     gzh_socket *sockets[MOST];
     if (count < 1 || count > MOST)
         return GZH_WAIT;
-    for (int i = 0; i < count; i++) {
-        if (!items[i].socket || items[i].mask != ZMQ_POLLIN)
-            return GZH_WAIT;
+    for (int i = 0; i < count; i++)
         sockets[i] = items[i].socket;
-    }
     return linger(sockets, count, hub_fd, nanoseconds, alone);
 }

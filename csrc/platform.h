@@ -76,6 +76,7 @@ uint64_t gzh_now_coarse_ns(void);
 void gzh_sleep(uint64_t nanoseconds);
 /* One turn of a spin loop. */
 void gzh_relax(void);
+
 /* From now on this signal of the process's writes a byte to `fd`, wherever it finds the program, and
  * does nothing else.  0 or an errno.  Any thread; again for another descriptor. */
 int gzh_signal_writes(int number, int fd);

@@ -40,17 +40,18 @@ void *gzh_socket_underlying(gzh_socket *socket);
 /* What RCVTIMEO (direction 0) and SNDTIMEO (1) say, in milliseconds; -1 is for ever. */
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
 
-/* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
- * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where no other
- * greenlet of the thread waits (alone), its hub has turned in the two before, and no other thread receives, who would
- * overtake.  Not where another greenlet waits for the same.  hub_fd: of the hub's loop.  (linger.c) */
+/* What comes of the next; GZH_WAIT: it was not tried. */
 enum {
-    GZH_NO_NEWS, /* GZH_WAIT: not tried */
+    GZH_NO_NEWS,
     GZH_NEWS,    /* the call may be tried again */
     GZH_HELPED,  /* there is something for the hub, which this thread has brought itself */
     GZH_GAVE_WAY /* there is something for the hub */
 };
 #define GZH_LINGERS 3 /* how often, where news are no message, before one waits */
+/* Wait for news of libzmq's on the caller's own thread, for a moment: after something was sent, for which an
+ * answer is expected, awake, for so many nanoseconds; else asleep, for a millisecond, and only where no other
+ * greenlet of the thread waits (alone), its hub has turned in the two before, and no other thread receives, who would
+ * overtake.  Not where another greenlet waits for the same.  hub_fd: of the hub's loop.  (linger.c) */
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds, bool alone);
 
 /* zmq_msg_recv.  flags: ZMQ_DONTWAIT, GZH_KEEP, GZH_ONE.  The size of a message of one part that is
@@ -112,7 +113,7 @@ int gzh_poll_begin(gzh_poll_item *items, int count, gzh_companion *companion);
 /* After a wake-up, or to wait no longer (give_up): how many sockets had news, with the events that they
  * told; GZH_WAIT if that was not it; -EAGAIN; or -errno.  Look again: others may have been quicker. */
 int gzh_poll_end(gzh_poll_item *items, int count, gzh_companion *companion, bool give_up);
-/* gzh_socket_linger, for any of them; not tried unless they are sockets, not many, and polled for messages. */
+/* gzh_socket_linger, for any of them: all are sockets, polled for messages alone.  Not tried if they are many. */
 int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds, bool alone);
 
 /* A call of calls.h.  Without a companion: made at once, or GZH_WAIT where it may block or another

@@ -1,6 +1,6 @@
 /* The watch: the one set of the descriptors of all sockets that somebody waits on, and the one
  * companion that sits in it.  socket.c adds and removes sockets, relay.c removes them too; companion.c
- * lends the thread.
+ * lends the thread, and linger.c helps.
  * Knows no ZeroMQ: a socket is a subject with a descriptor and a function. */
 #ifndef GZH_WATCH_H
 #define GZH_WATCH_H

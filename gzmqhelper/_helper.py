@@ -380,6 +380,9 @@ class _Turns(TurnsBase):
     def __init__(self) -> None:
         self.hub: Any = None
         self.turned = True
+        # Of `linger`: how many came in time; how often in a row none did; how often it was for the hub, and
+        # not brought by us.
+        self.answers = self.in_vain = self.gave_way = 0
 
     def enter(self, hub: Any) -> None:
         self._io = hub.loop.io(_ready_descriptor(), 1)
@@ -468,12 +471,13 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
         return False
     others = turns.waiting
-    # libuv's loop is told of what they wait for when it sleeps, and not before.
+    # A loop's descriptor tells nothing of what they have begun to wait for since it slept last; but libev's
+    # keeps a companion's from one wait to the next, libuv's none.
     if others and "libuv" in type(hub.loop).__module__:
         turns.skip = 16
         return False
     rc = look(*what, descriptor, _MOMENT, not others)
-    if rc == lib.GZH_NEWS or rc == lib.GZH_HELPED:
+    if rc == lib.GZH_NEWS or (rc == lib.GZH_HELPED and others):
         turns.gave_way = 0
         turns.in_vain = max(turns.in_vain - 1, 0) if others else 0
         turns.answers += rc == lib.GZH_NEWS
@@ -485,9 +489,9 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     return bool(rc == lib.GZH_NEWS)
 
 
-def linger_for(socket: Any) -> bool:
-    """For C, of a receive that has time."""
-    return linger(None, _socket_linger, socket._ptr)
+def linger_for(socket: Any, seconds: float | None = None) -> bool:
+    """`linger`, for a message of one socket; C asks this for a receive without a timeout."""
+    return linger(seconds, _socket_linger, socket._ptr)
 
 
 def hub_state() -> tuple[int, bool]:

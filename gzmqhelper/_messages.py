@@ -21,7 +21,7 @@ from . import errors
 from ._arguments import duration, integer
 from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
-from ._helper import LINGERS, WAIT, YIELD, check, current, linger, on_hub, turn, wait
+from ._helper import LINGERS, WAIT, YIELD, check, current, linger_for, on_hub, turn, wait
 from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -40,7 +40,6 @@ _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _end = lib.gzh_end
-_linger = lib.gzh_socket_linger
 _socket_timeout = lib.gzh_socket_timeout
 _slice_is_over = lib.gzh_slice_is_over
 
@@ -126,7 +125,7 @@ class Messages(Batches):
                     now = time.monotonic()
                     deadline = deadline or now + seconds
                     seconds = deadline - now
-                if lingers and got == WAIT and linger(seconds, _linger, self._ptr):
+                if lingers and got == WAIT and linger_for(self, seconds):
                     lingers -= 1
                     got = self._ask(flags)
                     continue
@@ -302,7 +301,7 @@ class Messages(Batches):
                 return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
             if rc == WAIT:
                 left = None if deadline is None else deadline - time.monotonic()
-                if lingers and linger(left, _linger, pointer):
+                if lingers and linger_for(self, left):
                     lingers -= 1
                     continue
                 rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)

@@ -17,10 +17,7 @@ def waits_as(module: ModuleType, /) -> None: ...
 
 class TurnsBase:
     waiting: int  # how many greenlets are in a wait
-    answers: int  # of `linger`: how many came in time
-    in_vain: int  # how often in a row none did
-    gave_way: int  # how often in a row it was for the hub, and not brought by us
-    skip: int  # how often not to try
+    skip: int  # how often not to linger
     turned: bool
     def _mark(self) -> None: ...
     def _go_on(self, nanoseconds: int, /) -> None: ...

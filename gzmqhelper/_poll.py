@@ -43,8 +43,8 @@ class _Plan:
             else:
                 self.others.append(index)
         # Of sockets, of which messages are all that is asked for: one may linger for those.
-        only_messages = bool(self.sockets) and all(item.socket and item.mask == POLLIN for item in self.items)
-        self.lingers = LINGERS if only_messages else 0
+        only_messages = not self.others and all(flags == POLLIN for _, flags in self.wanted)
+        self.lingers = LINGERS if only_messages and self.count else 0
 
     def poll(self, seconds: float | None) -> list[tuple[int, Any, int]]:
         """Wait; the index of each that is ready, its socket or descriptor, and its events.

@@ -17,11 +17,13 @@ from gzmqhelper._native import lib
 sleep = get_original("time", "sleep")
 
 LIBUV = "libuv" in type(gevent.get_hub().loop).__module__
-beside_others = pytest.mark.skipif(LIBUV, reason="on libuv nobody stays while others wait (below)")
+beside_others = pytest.mark.skipif(
+    LIBUV, reason="on libuv nobody stays while others wait, which has a test of its own"
+)
 
 
 def linger(sock):
-    return _helper.linger(None, lib.gzh_socket_linger, sock._ptr)
+    return _helper.linger_for(sock)
 
 
 @pytest.fixture
@@ -29,13 +31,18 @@ def pair(sockets, monkeypatch):
     """A PAIR that has seen all its news and asked something, and its peer; on however few processors."""
     monkeypatch.setattr(_helper, "_MAY_LINGER", True)
     ready_to_linger()
+    one, peer = connected(sockets)
+    one.send(b"asked")
+    ready_to_linger()
+    return one, peer
+
+
+def connected(sockets):
     one, peer = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
     peer.send(b"connected")
     assert one.recv() == b"connected"
     with pytest.raises(zmq.Again):
         one.recv(zmq.NOBLOCK)
-    one.send(b"asked")
-    ready_to_linger()
     return one, peer
 
 
@@ -96,7 +103,7 @@ def test_other_greenlets_of_this_hub_may_wait(pair, sockets):
     assert linger(one)
 
 
-@pytest.mark.skipif(not LIBUV, reason="the hub's descriptor tells of what was begun since it slept last")
+@pytest.mark.skipif(not LIBUV, reason="on libev one may stay: its loop keeps descriptors between waits")
 def test_on_libuv_nobody_stays_while_others_wait(pair, sockets):
     one, peer = pair
     waiting(sockets(zmq.PULL).recv)
@@ -124,7 +131,7 @@ def test_it_gives_way_to_the_message_of_another_greenlet(pair, sockets, others):
 
 
 @beside_others
-@pytest.mark.skipif(POLL, reason="what the watch of poll(2) has been told, nobody else can know")
+@pytest.mark.skipif(POLL, reason="what poll(2) tells, it tells the watch alone: none can help it")
 @pytest.mark.parametrize("others", [1, _helper._FEW + 1])
 def test_it_brings_another_greenlet_its_message_itself(pair, sockets, others):
     one, _ = pair
@@ -266,6 +273,13 @@ def test_where_the_hub_is_busy_with_something_else_soon_few_try(pair, sockets, o
     assert tried <= (16 if others else 0) + 15
 
 
+def test_what_was_brought_to_another_threads_greenlet_is_in_vain_for_this_hub():
+    turns = ready_to_linger()
+    assert not _helper.linger(None, lambda *_: lib.GZH_HELPED)
+    assert turns.in_vain == 1
+    turns.skip = 0
+
+
 def test_the_hub_turns_after_so_many_answers(pair):
     one, peer = pair
     lingered = []
@@ -282,8 +296,8 @@ def test_the_hub_turns_after_so_many_answers(pair):
 def test_a_timeout_is_kept_while_news_come_that_are_no_message(pair, monkeypatch):
     one, _ = pair
     tried = []
-    for module in "_messages", "_poll":
-        monkeypatch.setattr(f"gzmqhelper.{module}.linger", lambda *_: not tried.append(1))
+    for name in "_messages.linger_for", "_poll.linger":
+        monkeypatch.setattr(f"gzmqhelper.{name}", lambda *_: not tried.append(1))
     with pytest.raises(zmq.Again):
         one.recv(timeout=0.02)
     assert len(tried) == 3
@@ -355,7 +369,7 @@ def test_timers_are_kept_while_a_greenlet_dozes_between_many_messages(sockets, t
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
     dozed = []
     monkeypatch.setattr(
-        "gzmqhelper._messages.linger", lambda *it: _helper.linger(*it) and not dozed.append(it)
+        "gzmqhelper._messages.linger_for", lambda *it: _helper.linger_for(*it) and not dozed.append(it)
     )
 
     def send():
@@ -409,7 +423,7 @@ def test_a_poll_of_one_socket_lingers_too(pair, monkeypatch, poll):
 @pytest.mark.parametrize("mask", [zmq.POLLIN | zmq.POLLOUT, zmq.POLLOUT])
 @pytest.mark.parametrize("poll", POLLS.values(), ids=POLLS)
 def test_a_poll_that_asks_for_room_does_not_linger(sockets, monkeypatch, poll, mask):
-    monkeypatch.setattr("gzmqhelper._messages.linger", lambda *_: pytest.fail("it lingered"))
+    monkeypatch.setattr("gzmqhelper._messages.linger_for", lambda *_: pytest.fail("it lingered"))
     monkeypatch.setattr("gzmqhelper._poll.linger", lambda *_: pytest.fail("it lingered"))
     push = sockets(zmq.PUSH)  # without a peer, and so without room
     if poll is polled:
@@ -426,15 +440,10 @@ def test_a_poll_that_asks_for_room_does_not_linger(sockets, monkeypatch, poll, m
 @pytest.fixture
 def two(pair, sockets):
     """Two of them, with their peers."""
-    one, peer = pair
-    two, other = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
-    other.send(b"connected")
-    assert two.recv() == b"connected"
-    with pytest.raises(zmq.Again):
-        two.recv(zmq.NOBLOCK)
-    one.send(b"asked")
+    other = connected(sockets)
+    pair[0].send(b"asked")
     ready_to_linger()
-    return (one, peer), (two, other)
+    return pair, other
 
 
 def poll_both(two, milliseconds, more=()):

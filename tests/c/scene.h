@@ -47,6 +47,14 @@ UNUSED static void end_scene(scene *s)
     nothing_is_left();
 }
 
+/* Whether anybody but the watch can do its work. */
+#ifdef GZH_WATCH_POLL
+#define CAN_HELP false
+#else
+#define CAN_HELP true
+#endif
+#define HELPLESS "what poll(2) tells, it tells the watch alone: none can help it"
+
 /* The number at the end of a message's text: "m17" -> 17. */
 UNUSED static int number_in(const char *text)
 {

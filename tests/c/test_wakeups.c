@@ -231,7 +231,7 @@ int main(void)
     RUN(nor_when_others_look_at_events_and_options);
     RUN(nor_when_others_poll);
     RUN(nor_when_others_make_blocking_calls);
-    RUN(nor_when_others_do_the_watchs_work);
+    RUN_IF(CAN_HELP, nor_when_others_do_the_watchs_work, HELPLESS);
     RUN(nor_when_they_do_it_all_at_once);
     return 0;
 }
