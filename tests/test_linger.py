@@ -137,7 +137,7 @@ def test_it_brings_another_greenlet_its_message_itself(pair, sockets, others):
     one, _ = pair
     pairs = [sockets.pair(zmq.PULL, zmq.PUSH, "inproc") for _ in range(others)]
     receiving = [waiting(pull.recv) for pull, _ in pairs]
-    for _ in range(100):
+    for _ in range(500):
         turns = ready_to_linger()
         turns.in_vain = 2
         one.send(b"asked", zmq.NOBLOCK)
