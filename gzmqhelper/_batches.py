@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain, filterfalse, islice, repeat
 from operator import is_, length_hint
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from ._frame import message_of
 from ._helper import check, turn
@@ -27,13 +27,14 @@ _MARK: Final = False
 _is_mark: Final = partial(is_, _MARK)
 
 # So that a forked child does not receive what its parent has received.
-sockets_here: Final[WeakSet[Batches]] = WeakSet()
+sockets_here: Final[set[ref[Batches]]] = set()
 
 
 def _in_child() -> None:
-    for socket in sockets_here:
-        socket._forget()
-        socket._partial.clear()
+    for known in list(sockets_here):
+        if (socket := known()) is not None:
+            socket._forget()
+            socket._partial.clear()
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -10,7 +10,7 @@ import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 from warnings import warn
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from gevent.exceptions import BlockingSwitchOutError
 
@@ -55,6 +55,11 @@ _NULL: Final = ffi.NULL
 _THREAD_SAFE: Final = frozenset(map(SocketType, (12, 13, 14, 15, 16, 17, 19, 20)))
 
 
+_SOCKET_TYPES: Final = {kind.value: kind for kind in SocketType}
+_TOPICS: Final = frozenset({SUBSCRIBE, UNSUBSCRIBE})
+# Attributes that are options too, though the class has others of their names.
+_SET_OTHERWISE: Final = frozenset({"subscribe", "SUBSCRIBE", "unsubscribe", "UNSUBSCRIBE", "type"})
+
 # So that the address of a Socket of ours leads back to it: of one of libzmq's only one of ours may be owner.
 _by_address: WeakValueDictionary[int, Socket[Any]] = WeakValueDictionary()
 
@@ -85,6 +90,15 @@ def _in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_in_child)
+
+
+def _of_ours(shadow: Socket[Any] | int) -> Socket[Any] | int:
+    """The Socket that a new one is to shadow, or the address of one of libzmq's that nobody here made."""
+    if isinstance(shadow, Socket):
+        return shadow
+    address = address_of(shadow)
+    own = _by_address.get(address)
+    return address if own is None or own._closed else own
 
 
 class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_co"]):
@@ -126,12 +140,9 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         if isinstance(ctx_or_socket, Socket):
             shadow = ctx_or_socket
             ctx_or_socket = None
-        self._shadow = bool(shadow)
-        if not isinstance(shadow, Socket):
-            shadow = address_of(shadow)
-            own = _by_address.get(shadow)
-            if own is not None and not own._closed:
-                shadow = own
+        if shadow:
+            self._shadow = True
+            shadow = _of_ours(shadow)
         if isinstance(shadow, Socket):
             _closed_socket()  # as a close may not fail
             self._shadow_obj = shadow
@@ -152,10 +163,9 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             raise TypeError(f"a Socket needs a Context, got {type(ctx_or_socket).__name__}")
         else:
             self._open(ctx_or_socket, socket_type)
-            _by_address[self.underlying] = self
-        sockets_here.add(self)
-        number = self.get(SocketOption.TYPE)
-        self.type = SocketType(number) if number in SocketType._value2member_map_ else number
+        sockets_here.add(ref(self, sockets_here.discard))
+        number = self.get(SocketOption.TYPE) if shadow else integer("socket_type", socket_type)
+        self.type = _SOCKET_TYPES.get(number, number)
 
     def _open(self, context: Context[Any], socket_type: int) -> None:
         self.context = context
@@ -221,12 +231,18 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     @property
     def underlying(self) -> int:
         """The address of libzmq's socket; 0 once it is closed, and in a forked child."""
+        address = self._address()
+        if address and self._shadow_obj is None and not self._closed:
+            _by_address[address] = self  # who knows it may ask for a shadow by it
+        return address
+
+    def _address(self) -> int:
         return int(ffi.cast("size_t", lib.gzh_socket_underlying(self._ptr)))
 
     @property
     def closed(self) -> bool:
         """Whether it was closed: by `close`, here or of what this is a shadow of, or by its context."""
-        return bool(self._closed) or (self._shadow and not self.underlying)
+        return bool(self._closed) or (self._shadow and not self._address())
 
     @property
     def socket_type(self) -> int:
@@ -321,9 +337,14 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     def _endpoint(self, operation: int, name: str, addr: str | bytes) -> str:
         """Make the call; returns the endpoint, of a bind as LAST_ENDPOINT has it."""
         raw = endpoint_of(name, addr)
-        data = ffi.new("char[]", max(len(raw) + 1, _options.size(LAST_ENDPOINT)))
+        room = len(raw) + 1
+        if operation == lib.GZH_BIND:
+            room = max(room, _options.size(LAST_ENDPOINT))
+        data = ffi.new("char[]", room)
         data[0 : len(raw)] = raw
-        check(self._call(operation, 0, data, ffi.new("size_t *", len(data))), f"{name}: addr={addr!r}")
+        rc = self._call(operation, 0, data, ffi.new("size_t *", room))
+        if rc < 0:
+            check(rc, f"{name}: addr={addr!r}")
         endpoint = str(ffi.string(data).decode(errors="surrogateescape"))
         if operation == lib.GZH_BIND or operation == lib.GZH_CONNECT:
             self.__dict__["_last"] = endpoint  # for `_report.py`: a proxy keeps all others out of C
@@ -356,7 +377,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
 
     def _group(self, operation: int, name: str, group: str | bytes) -> None:
         raw = group_of(group)
-        if not lib.GZH_DRAFTS and self.underlying:
+        if not lib.GZH_DRAFTS and self._address():
             raise errors.no_drafts(f"Socket.{name}")
         rc = self._call(operation, 0, ffi.new("char[]", raw), ffi.new("size_t *", len(raw)))
         check(rc, f"{name}: group={group!r} on {self!r}")
@@ -370,7 +391,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         while another greenlet is inside a `bind` of this socket, says what can be done meanwhile.
         Raises `ZMQError`, EINVAL, for an option that is unknown or cannot be read.
         """
-        if option == RCVMORE and not self._closed and self.underlying:  # (also 0 after a fork)
+        if option == RCVMORE and not self._closed and self._address():  # (also 0 after a fork)
             return int(self._in_message())
         option = integer("option", option)
         room = _options.size(option)
@@ -388,7 +409,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             if rc != -int(Errno.EINVAL) or option != LAST_ENDPOINT or room > 1 << 20:
                 break
             room *= 8  # endpoints know no limit, and libzmq does not say how long they are
-        check(rc, _options.describe(option))
+        if rc < 0:
+            check(rc, _options.describe(option))
         value = _options.decode(option, ffi.unpack(data, size[0]))
         if option == SocketOption.FD and self.type in _THREAD_SAFE:
             warn(errors.DraftFDWarning(), stacklevel=2)
@@ -405,12 +427,17 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         option = integer("option", option)
         raw = _options.encode(option, optval)
         rc = self._call(lib.GZH_SET, option, ffi.from_buffer(raw), ffi.new("size_t *", len(raw)))
-        check(rc, f"{_options.describe(option)} = {optval!r}")
+        if rc < 0:
+            check(rc, f"{_options.describe(option)} = {optval!r}")
+        if option in _TOPICS:
+            self._heed_topic(option, raw)
+
+    def _heed_topic(self, option: int, topic: bytes) -> None:
         if option == SUBSCRIBE:
-            self._topics.append(raw)
-        elif option == UNSUBSCRIBE and raw in self._topics:
-            self._topics.remove(raw)
-        if option in (SUBSCRIBE, UNSUBSCRIBE) and self._has_ready():
+            self._topics.append(topic)
+        elif topic in self._topics:
+            self._topics.remove(topic)
+        if self._has_ready():
             self._drop_unwanted(bool(self.get(SocketOption.INVERT_MATCHING)))
 
     getsockopt = get
@@ -465,18 +492,20 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         return int(self.get(SocketOption.FD))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.lower() in ("subscribe", "unsubscribe") and name not in self.__dict__:
-            getattr(self, name.lower())(value)  # an option too, though a method has its name
-        elif name == "type" and name in self.__dict__:
-            self.set(SocketOption.TYPE, value)  # which says that it can only be read
+        if name in _SET_OTHERWISE and (name in self.__dict__) == (name == "type"):
+            self._set_option(name, value)  # TYPE, which can only be read; or what a method has the name of
         else:
-            super().__setattr__(name, value)
+            # (No super(): a new socket sets some ten of its own.)
+            OptionAttributes.__setattr__(self, name, value)
 
     def _set_option(self, name: str, value: Any) -> bool:
         option = _options.socket_option(name)
         if option is None:
             return False
-        self.set(option, value)
+        if option in _TOPICS:
+            getattr(self, name.lower())(value)
+        else:
+            self.set(option, value)
         return True
 
     if TYPE_CHECKING:
