@@ -28,7 +28,7 @@
 /* How many companions stay in the park, and how many it holds for a moment (in nanoseconds): short
  * greenlets come and go by the thousand, and to start a thread for each costs as much as all it does. */
 #define PARK_ROOM 4
-#define PARK_MOST 64
+#define PARK_MOST 256
 #define A_MOMENT 200000000
 #define THREAD_LIMIT 256
 
