@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn
 from weakref import ref
 
-from gevent import Greenlet, Timeout, get_hub, getcurrent
+from gevent import Greenlet, Timeout, get_hub, getcurrent, sleep
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
 from gevent.socket import wait_read as wait_read  # for C, which waits with it
@@ -383,6 +383,8 @@ class _Turns(TurnsBase):
         # Of `linger`: how many came in time; how often in a row none did; how often it was for the hub, and
         # not brought by us.
         self.answers = self.in_vain = self.gave_way = 0
+        # Of `after_others`: how often in a row it brought nothing; and how often it is not to be tried.
+        self.fruitless = self.pass_by = 0
 
     def enter(self, hub: Any) -> None:
         self._io = hub.loop.io(_ready_descriptor(), 1)
@@ -487,6 +489,26 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
         turns.in_vain = min(turns.in_vain + 1, 9 if others else 6)
         turns.skip = 1 << turns.in_vain
     return bool(rc == lib.GZH_NEWS)
+
+
+def after_others(look: Callable[[], int]) -> int:
+    """Let those greenlets of this hub run that are ready to, and look again; what look says.
+
+    What is waited for may come of what they do, and needs no other thread then. 0: there are none, or it was
+    not tried, as the last times were in vain.
+    """
+    turns = turns_here()
+    hub = get_hub()
+    if not hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
+        return 0
+    if turns.pass_by:
+        turns.pass_by -= 1
+        return 0
+    sleep(0)
+    found = look()
+    turns.fruitless = 0 if found else min(turns.fruitless + 1, 6)
+    turns.pass_by = (1 << turns.fruitless) - 1
+    return found
 
 
 def linger_for(socket: Any, seconds: float | None = None) -> bool:

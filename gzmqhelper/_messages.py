@@ -21,7 +21,7 @@ from . import errors
 from ._arguments import duration, integer
 from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
-from ._helper import LINGERS, WAIT, YIELD, check, current, linger_for, on_hub, turn, wait
+from ._helper import LINGERS, WAIT, YIELD, after_others, check, current, linger_for, on_hub, turn, wait
 from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -293,22 +293,27 @@ class Messages(Batches):
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
         deadline = None if seconds is None else time.monotonic() + seconds
         lingers = LINGERS if mask == POLLIN else 0
-        while True:
-            while (rc := lib.gzh_poll(pointer, _NULL, mask, flags)) == YIELD or rc == _LOOK:
-                if rc == YIELD:
-                    turn()
-            if mask & POLLIN and self._has_unread():
-                return check(0 if rc == WAIT else rc, f"poll on {self!r}") | POLLIN
-            if rc == WAIT:
-                left = None if deadline is None else deadline - time.monotonic()
-                if lingers and linger_for(self, left):
-                    lingers -= 1
-                    continue
-                rc = wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)
-                if rc == _EAGAIN:
-                    return 0
-            if rc != _LOOK:
+        rc = self._events_now(mask, flags)
+        if not (rc or flags):
+            rc = after_others(lambda: self._events_now(mask, flags))
+        while not (rc or flags):
+            left = None if deadline is None else deadline - time.monotonic()
+            if lingers and linger_for(self, left):
+                lingers -= 1
+            elif (rc := wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)) == _EAGAIN:
+                return 0
+            elif rc != _LOOK:
                 return check(rc, f"poll on {self!r}")
+            rc = self._events_now(mask, flags)
+        return rc
+
+    def _events_now(self, mask: int, flags: int) -> int:
+        """Those of the events in mask that are there; 0: none."""
+        while (rc := lib.gzh_poll(self._ptr, _NULL, mask, flags)) == YIELD or rc == _LOOK:
+            if rc == YIELD:
+                turn()
+        found = check(0 if rc == WAIT else rc, f"poll on {self!r}")
+        return found | POLLIN if mask & POLLIN and self._has_unread() else found
 
 
 def _copy_of(part: Any) -> bytes | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from operator import length_hint
 from typing import Any, Final
 
 from . import errors
-from ._helper import LINGERS, YIELD, Descriptors, check, linger, turn, wait
+from ._helper import LINGERS, YIELD, Descriptors, after_others, check, linger, turn, wait
 from ._native import ffi, lib
 from ._socket import Socket
 from .constants import NOBLOCK, POLLERR, POLLIN, POLLOUT, Errno
@@ -34,12 +35,15 @@ class _Plan:
         self.count = len(self.wanted)
         self.items = ffi.new(_ITEMS, self.count)
         self.sockets: list[tuple[int, Socket]] = []
+        self.read: list[tuple[int, Socket]] = []  # those among them that are asked for messages
         self.others: list[int] = []
         for index, (thing, flags) in enumerate(self.wanted):
             self.items[index].mask = flags
             if isinstance(thing, Socket):
                 self.items[index].socket = thing._ptr
                 self.sockets.append((index, thing))
+                if flags & POLLIN:
+                    self.read.append((index, thing))
             else:
                 self.others.append(index)
         # Of sockets, of which messages are all that is asked for: one may linger for those.
@@ -63,12 +67,14 @@ class _Plan:
             others.append((items[index].fd, items[index].mask))
         # Of nothing there will never be news.
         only_look = not (count or seconds)
-        if not self._wait(items, others, seconds, only_look):
-            return []
-        ready = []
-        for index, item in enumerate(items):
+        found = self._wait(items, others, seconds, only_look)
+        ready: list[tuple[int, Any, int]] = []
+        for index in range(count if found else 0):
+            item = items[index]
             if events := item.events:
                 ready.append((index, self.wanted[index][0] if item.socket else item.fd, events))
+                if len(ready) == found:
+                    break
         return ready
 
     def _wait(self, items: Any, others: list[tuple[int, int]], seconds: float | None, only_look: bool) -> int:
@@ -78,31 +84,34 @@ class _Plan:
         beside = Descriptors(others) if others else None
         woken = False
         lingers = self.lingers
-        while not (ready := self._look(items, flags)) and not flags and not only_look:
+        found = self._look(items, flags)
+        if not (found or flags or only_look):
+            found = after_others(lambda: self._look(items, flags))
+        while not (found or flags or only_look):
+            left = None if deadline is None else deadline - time.monotonic()
             if woken:
                 # For nothing: by one of gevent's sockets perhaps, which wakes everybody and then closes.
                 turn(anyway=True)
                 woken = False
-                continue
-            left = None if deadline is None else deadline - time.monotonic()
-            if lingers and linger(left, _poll_linger, items, self.count):
+            elif lingers and linger(left, _poll_linger, items, self.count):
                 lingers -= 1
-                continue
-            rc = wait(_begin, _end, (items, self, beside is not None), left, beside)
-            if rc < 0 and rc != _EAGAIN:
-                check(rc, self._name(items))
-            woken = beside is not None
-            if deadline is not None and time.monotonic() >= deadline:
-                flags = NOBLOCK
-        return ready
+            else:
+                rc = wait(_begin, _end, (items, self, beside is not None), left, beside)
+                if rc < 0 and rc != _EAGAIN:
+                    check(rc, self._name(items))
+                woken = beside is not None
+                if deadline is not None and time.monotonic() >= deadline:
+                    flags = NOBLOCK
+            found = self._look(items, flags)
+        return found
 
     def _look(self, items: Any, flags: int) -> int:
         while (rc := _poll_look(items, self.count, flags)) == YIELD:
             turn()
         check(rc, "" if rc >= 0 else self._name(items))
         # After that: while others ran, or another thread, one of them may have been left something.
-        for index, socket in self.sockets:
-            if items[index].mask & POLLIN and socket._has_unread():
+        for index, socket in self.read:
+            if (length_hint(socket._batch) or socket._partial) and socket._has_unread():
                 rc += items[index].events == 0
                 items[index].events |= POLLIN
         return int(rc)

@@ -1,0 +1,191 @@
+"""A poll lets greenlets that are ready run before it waits: what they send it needs no other thread for."""
+
+import gevent
+import pytest
+from gevent.exceptions import BlockingSwitchOutError
+from gevent.queue import Queue
+from life import waiting
+
+import gzmqhelper as zmq
+from gzmqhelper import _helper, _messages, _poll
+
+
+@pytest.fixture
+def turns():
+    """What is remembered of the last times, which is nothing; the hub has no business left."""
+    gevent.sleep(0.01)
+    turns = _helper.turns_here()
+    turns.fruitless = turns.pass_by = 0
+    return turns
+
+
+class Calls:
+    """Counts the calls of a function, and makes them."""
+
+    def __init__(self, function):
+        self.function = function
+        self.count = 0
+
+    def __call__(self, *args, **kwargs):
+        self.count += 1
+        return self.function(*args, **kwargs)
+
+
+def calls_of(monkeypatch, module, name):
+    calls = Calls(getattr(module, name))
+    monkeypatch.setattr(module, name, calls)
+    return calls
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """How often a poll has waited."""
+    calls = Calls(_helper.wait)
+    monkeypatch.setattr(_poll, "wait", calls)
+    monkeypatch.setattr(_messages, "wait", calls)
+    return calls
+
+
+@pytest.fixture
+def rounds_of_others(monkeypatch):
+    """How often others were let run."""
+    return calls_of(monkeypatch, _helper, "sleep")
+
+
+def poller_of(pulls):
+    poller = zmq.Poller()
+    for pull in pulls:
+        poller.register(pull, zmq.POLLIN)
+    return poller
+
+
+def polls(kind, pulls):
+    """A function that polls them, and gives those that are ready."""
+    if kind == "poll":
+        return lambda: [pulls[0]] if pulls[0].poll(5000) else []
+    if kind == "select":
+        return lambda: zmq.select(pulls, [], [], 5)[0]
+    poller = poller_of(pulls)
+    return lambda: [pull for pull, _ in poller.poll(5000)]
+
+
+KINDS = {"poll": 1, "select": 2, "Poller": 20}
+
+
+def ask_for(pushes, asked):
+    """A greenlet that sends when it is asked to, by turns."""
+
+    def send():
+        for turn in range(10**9):
+            number = asked.get()
+            pushes[turn % len(pushes)].send(number)
+
+    return gevent.spawn(send)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_greenlet_that_is_ready_sends_is_there_without_a_wait(sockets, turns, waits, ticker, kind):
+    pairs = [sockets.pair(zmq.PULL, zmq.PUSH, "inproc") for _ in range(KINDS[kind])]
+    pulls = [pull for pull, _ in pairs]
+    asked = Queue()
+    sender = ask_for([push for _, push in pairs], asked)
+    gevent.sleep(0.01)
+    poll = polls(kind, pulls)
+    for number in range(3000):
+        asked.put(b"%d" % number)
+        assert [pull.recv(zmq.NOBLOCK) for pull in poll()] == [b"%d" % number]
+    sender.kill()
+    assert waits.count < 30  # (At the end of each slice of time the hub turns, and finds others.)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_others_bring_nothing_they_are_soon_let_run_first_seldom(
+    sockets, turns, rounds_of_others, kind
+):
+    pulls = [sockets(zmq.PULL) for _ in range(KINDS[kind])]
+    poller = poller_of(pulls)
+    for _ in range(300):
+        gevent.spawn(int)
+        assert not (pulls[0].poll(0.01) if kind == "poll" else poller.poll(0.01))
+    assert 6 <= rounds_of_others.count <= 15
+
+
+def test_one_that_brought_something_is_let_run_first_again(sockets, turns, rounds_of_others):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    turns.fruitless, turns.pass_by = 6, 1
+    for expected in (0, 1, 2, 3):
+        gevent.spawn(push.send, b"x")
+        assert pull.poll(1000)
+        assert pull.recv(zmq.NOBLOCK) == b"x"
+        assert rounds_of_others.count == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_finds_something_or_only_looks_lets_nobody_run(sockets, turns, rounds_of_others, kind):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+    poller = poller_of([pull])
+    gevent.spawn(int)
+    assert not (pull.poll(0) if kind == "poll" else poller.poll(0))
+    push.send(b"x")
+    assert pull.poll(1000) if kind == "poll" else poller.poll(1000)
+    assert rounds_of_others.count == 0
+
+
+def test_nobody_is_let_run_where_nobody_is_ready(sockets, turns, rounds_of_others):
+    pull = sockets(zmq.PULL)
+    assert not pull.poll(1)
+    assert not poller_of([pull, sockets(zmq.PULL)]).poll(1)
+    assert rounds_of_others.count == 0
+
+
+def test_on_the_hub_a_poll_says_that_it_may_not_wait_and_lets_nobody_run(sockets, turns, rounds_of_others):
+    pull = sockets(zmq.PULL)
+    said = Queue()
+
+    def callback(poll):
+        gevent.get_hub().loop.run_callback(int)  # somebody is ready
+        try:
+            poll(1000)
+        except BlockingSwitchOutError as e:
+            said.put(e)
+
+    for poll in (pull.poll, poller_of([pull]).poll):
+        gevent.get_hub().loop.run_callback(callback, poll)
+        assert "hub" in str(said.get(timeout=5))
+    assert rounds_of_others.count == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kill_while_others_run_ends_the_poll_and_takes_nothing(sockets, turns, waits, kind):
+    pairs = [sockets.pair(zmq.PULL, zmq.PUSH, "inproc") for _ in range(KINDS[kind])]
+    pulls = [pull for pull, _ in pairs]
+    poll = polls(kind, pulls)
+    poller = gevent.spawn(poll)
+
+    loop = gevent.get_hub().loop
+    loop.run_callback(pairs[0][1].send, b"x")  # while the poller lets others run
+    loop.run_callback(poller.throw, gevent.GreenletExit)
+    poller.join(timeout=5)
+    assert poller.dead and isinstance(poller.value, gevent.GreenletExit)
+    assert waits.count == 0
+    assert pulls[0].recv(timeout=5) == b"x"
+
+
+def test_a_close_while_others_run_is_told(sockets, turns, waits):
+    pulls = [sockets(zmq.PULL), sockets(zmq.PULL)]
+    poller = poller_of(pulls)
+    for poll in (pulls[0].poll, poller.poll):
+        gevent.spawn(pulls[0].close)
+        with pytest.raises(zmq.ZMQError) as caught:
+            poll(1000)
+        assert caught.value.errno == zmq.ENOTSOCK
+    assert waits.count == 0
+
+
+def test_who_waits_longer_than_others_run_is_woken_as_ever(sockets, turns):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "tcp")
+    polling = waiting(poller_of([pull]).poll)
+    for _ in range(5):
+        gevent.sleep(0)
+    push.send(b"x")
+    assert polling.join().result == [(pull, zmq.POLLIN)]
