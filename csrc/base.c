@@ -21,12 +21,14 @@ static bool make_names(void)
 #define PLAIN_FLAGS 3
 
 bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, int *flags,
-                  PyObject **timeout)
+                  PyObject **timeout, bool *in_place)
 {
     PyObject *given = count > before ? args[before] : NULL;
     int overflow;
     *flags = 0;
     *timeout = Py_None;
+    if (in_place)
+        *in_place = false;
     if (count > before + 1)
         return false;
     for (Py_ssize_t i = 0; names && i < PyTuple_Size(names); i++) {
@@ -38,7 +40,9 @@ bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_s
                 !(PyLong_CheckExact(value) && PyLong_AsLongAndOverflow(value, &overflow) > 0))
                 return false;
             *timeout = value;
-        } else if (spelled != gzh_name.copy || value != Py_True)
+        } else if (spelled == gzh_name.copy && value == Py_False && in_place)
+            *in_place = true;
+        else if (spelled != gzh_name.copy || value != Py_True)
             return false;
     }
     if (given) {

@@ -24,7 +24,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *batch;   /* an iterator: what is received next: bytes, a list of several, or False for a mark */
     PyObject *ready;   /* it, or one that takes from it and has marks of its own */
-    PyObject *partial; /* a set: who is in the middle of a message */
+    PyObject *partial; /* a dict: who is in the middle of a message */
     unsigned long long address; /* the gzh_socket's, or 0 */
     int timeout; /* what RCVTIMEO said when a receive could not be made at once */
     char own; /* whether the gzh_socket goes with this */
@@ -43,6 +43,8 @@ typedef struct {
     X(heed_mark, "_heed_mark")                                                           \
     X(share, "_share")                                                                   \
     X(put_back, "_put_back")                                                             \
+    X(copy_threshold, "copy_threshold")                                                  \
+    X(tracker_of_copies, "_tracker_of_copies")                                           \
     X(send, "_send_in_python")                                                           \
     X(send_multipart, "_send_multipart_in_python")                                       \
     X(own_helper, "_gzmqhelper")                                                         \
@@ -74,13 +76,14 @@ static inline gzh_socket *socket_of(const gzh_base *self)
 /* No greenlet is in the middle of a message. */
 static inline bool is_whole(const gzh_base *self)
 {
-    return self->partial && PySet_Size(self->partial) == 0;
+    return self->partial && PyDict_Size(self->partial) == 0;
 }
 
 /* Whether a call can be tried at once, by what is given behind its first `before` arguments: flags; a copy is
- * wanted; a timeout that lets it wait, which does not matter to who need not.  *timeout: borrowed. */
+ * wanted; a timeout that lets it wait, which does not matter to who need not.  *timeout: borrowed.  in_place:
+ * NULL, or whether a copy is not wanted. */
 bool gzh_is_plain(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, int *flags,
-                  PyObject **timeout);
+                  PyObject **timeout, bool *in_place);
 /* Call that method in Python, with the same arguments. */
 PyObject *gzh_in_python(PyObject *self, PyObject *which, PyObject *const *args, Py_ssize_t count,
                         PyObject *names);

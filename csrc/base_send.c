@@ -56,35 +56,67 @@ static int gather_parts(gathered *g, PyObject *message)
     return (int)count;
 }
 
+/* What is smaller than *below is copied though it need not be.  False: an exception is set. */
+static bool is_copied_below(PyObject *self, bool in_place, size_t *below)
+{
+    *below = SIZE_MAX;
+    if (!in_place)
+        return true;
+    PyObject *threshold = PyObject_GetAttr(self, gzh_name.copy_threshold);
+    if (!threshold)
+        return false;
+    int overflow;
+    long bytes = PyLong_Check(threshold) ? PyLong_AsLongAndOverflow(threshold, &overflow) : 0;
+    *below = bytes > 0 ? (size_t)bytes : 0; /* else Python says what is wrong with it, or right */
+    Py_DECREF(threshold);
+    return true;
+}
+
+/* What a call returns that has sent copies. */
+static PyObject *sent(PyObject *self, bool in_place)
+{
+    return in_place ? PyObject_GetAttr(self, gzh_name.tracker_of_copies) : Py_NewRef(Py_None);
+}
+
 PyObject *gzh_base_send(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     gzh_base *self = (gzh_base *)object;
     PyObject *timeout;
     int flags;
+    bool in_place;
     if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_whole(self) &&
-        gzh_is_plain(args, count, names, 1, &flags, &timeout)) {
+        gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
         const char *data = PyBytes_AsString(args[0]);
-        size_t size = (size_t)PyBytes_Size(args[0]);
-        int rc;
-        Py_BEGIN_ALLOW_THREADS
-        rc = gzh_send(socket_of(self), data, size, flags);
-        Py_END_ALLOW_THREADS
+        size_t size = (size_t)PyBytes_Size(args[0]), below;
+        int rc = -1;
+        if (!is_copied_below(object, in_place, &below))
+            return NULL;
+        if (size < below) {
+            Py_BEGIN_ALLOW_THREADS
+            rc = gzh_send(socket_of(self), data, size, flags);
+            Py_END_ALLOW_THREADS
+        }
         if (rc == 0)
-            Py_RETURN_NONE;
+            return sent(object, in_place);
     }
     return gzh_in_python(object, gzh_name.send, args, count, names);
 }
 
 /* A frame of its own, as `gathered` is large: greenlets carry the stack below a wait with them. */
-static __attribute__((noinline)) bool have_sent_parts(gzh_base *self, PyObject *message, int flags)
+static __attribute__((noinline)) bool have_sent_parts(gzh_base *self, PyObject *message, int flags, size_t below)
 {
     gathered g;
     int rc = -1;
+    bool small = true;
     begin(&g);
     if (gather_parts(&g, message)) {
-        Py_BEGIN_ALLOW_THREADS
-        rc = gzh_send_parts(socket_of(self), g.data, g.size, g.parts, flags);
-        Py_END_ALLOW_THREADS
+        for (int i = 0; i < g.parts; i++)
+            small = small && g.size[i] < below;
+        if (small) {
+            Py_BEGIN_ALLOW_THREADS
+            rc = gzh_send_parts(socket_of(self), g.data, g.size, g.parts, flags);
+            Py_END_ALLOW_THREADS
+        }
         let_go(&g, 0);
     }
     return rc == 0;
@@ -95,9 +127,15 @@ PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ss
     gzh_base *self = (gzh_base *)object;
     PyObject *timeout;
     int flags;
+    bool in_place;
     if (count > 0 && self->address && is_whole(self) &&
-        gzh_is_plain(args, count, names, 1, &flags, &timeout) && have_sent_parts(self, args[0], flags))
-        Py_RETURN_NONE;
+        gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
+        size_t below;
+        if (!is_copied_below(object, in_place, &below))
+            return NULL;
+        if (have_sent_parts(self, args[0], flags, below))
+            return sent(object, in_place);
+    }
     return gzh_in_python(object, gzh_name.send_multipart, args, count, names);
 }
 

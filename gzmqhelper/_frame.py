@@ -382,7 +382,7 @@ def message_of(
         check(lib.gzh_message_share(message, frame._open(), 0), "a message")
         if frame.tracker is not None:
             tracked.append(frame.tracker)
-        elif frame is not part and frame._writable is None:
+        elif frame is not part and frame._writable is None and index >= begun:
             at_once = FINISHED  # it was so small that it was copied after all
     if len(tracked) > 1:
         return message, MessageTracker(*tracked)

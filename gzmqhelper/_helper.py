@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from errno import EBADF
 from types import TracebackType
 from typing import Any, Final, NoReturn
@@ -102,10 +102,6 @@ except AttributeError:
     _epoll = None
 
 
-# What a helper keeps of messages that go part by part, until there is one: most have none ever.
-NOTHING_KEPT: Final[dict[Any, list[Any]]] = {}
-
-
 class Helper(HelperBase):
     """A greenlet's end of the arrangement with its companion, a thread in C.
 
@@ -114,11 +110,7 @@ class Helper(HelperBase):
     """
 
     # Each greenlet that waits has one: a __dict__ would be a third of what it takes.
-    __slots__ = ("__weakref__", "_greenlet", "_nesting", "_thread", "_unread", "_unsent")
-    # By socket, of messages that this greenlet receives and sends part by part: the parts that
-    # it has yet to take, and those it has yet to send. They go when the greenlet goes.
-    _unread: MutableMapping[Any, list[Any]]
-    _unsent: MutableMapping[Any, list[Any]]
+    __slots__ = ("__weakref__", "_greenlet", "_nesting", "_thread")
 
     def __init__(self) -> None:
         self._companion: Any = None
@@ -127,7 +119,6 @@ class Helper(HelperBase):
         self._turns = turns_here()  # it never changes its thread
         self._thread = _thread_number()
         self._nesting = 0
-        self._unread = self._unsent = NOTHING_KEPT
         _all.add(ref(self, _all.discard))
 
     @staticmethod

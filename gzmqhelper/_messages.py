@@ -21,7 +21,7 @@ from . import errors
 from ._arguments import duration, integer
 from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
-from ._helper import LINGERS, WAIT, YIELD, after_others, check, current, linger_for, on_hub, turn, wait
+from ._helper import LINGERS, WAIT, YIELD, after_others, check, linger_for, on_hub, turn, wait
 from ._native import ffi, lib, untracked
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
@@ -63,6 +63,7 @@ class Messages(Batches):
     _closed: bool
     type: SocketType | int
     copy_threshold: int = COPY_THRESHOLD
+    _tracker_of_copies: Final = FINISHED  # for C: of what need not be copied, but is small
 
     # ---- receiving -------------------------------------------------------------------------------
 
@@ -163,29 +164,38 @@ class Messages(Batches):
         self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None
     ) -> MessageTracker | None:
         """Take a part of a message that is not its last. The first one waits until there is room."""
-        if not isinstance(part, Frame):
+        tracker = None
+        if type(part) is bytes and len(part) < self.copy_threshold:
+            tracker = None if copy else FINISHED  # nobody can change it
+        elif not isinstance(part, Frame):
             # Copied now, as the caller may change it before the message goes.
             part = frame_of(part, None, copy, track and not copy, self.copy_threshold)
+            tracker = FINISHED if not copy and part._writable is None else part.tracker
         elif track and part.tracker is None:
             raise ValueError("Not a tracked message: make the Frame with track=True")
         else:
+            tracker = part.tracker if track else None
             part = part.copy()  # as the caller may close it
-        helper = current()
-        if self not in helper._unsent:
-            never = self.type in _RECEIVE_ONLY
-            asked = not never and self.type not in _NOT_ASKED
-            at_once = flags & NOBLOCK or (timeout is not None and timeout <= 0)
-            # One that is closed says so here, whatever its type.
-            ready = self._poll(0 if at_once or not asked else self._timeout(1, timeout), POLLOUT)
-            if never:
-                raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
-            if asked and not ready:
-                raise errors.error(Errno.EAGAIN, f"send on {self!r}")
-            self._put_unsent(helper)
-        elif self._closed:
-            raise errors.error(Errno.ENOTSOCK, f"send on {self!r}")
-        helper._unsent[self].append(part)
-        return part.tracker if track else None
+        kept = self._kept()
+        if kept is None or kept.unsent is None:
+            self._wait_for_room(flags, timeout)
+            kept = self._keep()
+            kept.unsent = []
+        kept.unsent.append(part)
+        return tracker
+
+    def _wait_for_room(self, flags: int, timeout: float | None) -> None:
+        """Before the first part of a message is taken."""
+        never = self.type in _RECEIVE_ONLY
+        asked = not never and self.type not in _NOT_ASKED
+        # One that is closed says so here, whatever its type.
+        ready = self._events_now(POLLOUT, NOBLOCK if not asked else flags & NOBLOCK)
+        if never:
+            raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
+        if asked and not ready and not flags & NOBLOCK and not (timeout is not None and timeout <= 0):
+            ready = self._poll(self._timeout(1, timeout), POLLOUT)
+        if asked and not ready:
+            raise errors.error(Errno.EAGAIN, f"send on {self!r}")
 
     # ---- sending ---------------------------------------------------------------------------------
 
@@ -238,14 +248,15 @@ class Messages(Batches):
         # The socket says not to wait (SNDTIMEO), the call to do so.
         patient = timeout is not None and not flags & NOBLOCK
         rc = YIELD  # not tried yet
-        if copy and not track and not self._partial and (tried := self._send_copies(parts, flags)):
+        if begun := self._take_unsent():
+            parts = [*begun, *parts]
+        copied = copy or self._are_copied(parts)
+        if copied and not track and (tried := self._send_copies(parts, flags)):
             if tried > 0:
-                return None
+                return None if copy else FINISHED
             rc = tried
             if rc != WAIT and not (rc == _EAGAIN and patient):
                 raise _failed(rc, "send", self)
-        if begun := self._take_unsent():
-            parts = [*begun, *parts]
         message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
         while rc == YIELD and (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
             turn()
@@ -255,6 +266,10 @@ class Messages(Batches):
         if rc < 0:
             raise _failed(rc, "send", self)
         return tracker
+
+    def _are_copied(self, parts: list[Any]) -> bool:
+        """Whether they are so small that they need not be read in place."""
+        return all(type(part) is bytes and len(part) < self.copy_threshold for part in parts)
 
     def _send_copies(self, parts: list[Any], flags: int) -> int:
         """Try to send what may be copied. 1: sent; 0: something may not, or is for others to judge."""
@@ -302,8 +317,10 @@ class Messages(Batches):
                 lingers -= 1
             elif (rc := wait(_begin_other, _end_other, (lib.gzh_poll, pointer, mask, 0), left)) == _EAGAIN:
                 return 0
-            elif rc != _LOOK:
-                return check(rc, f"poll on {self!r}")
+            elif rc < 0 and rc != _LOOK:
+                raise _failed(rc, "poll", self)
+            elif rc > 0:
+                return rc
             rc = self._events_now(mask, flags)
         return rc
 
@@ -312,8 +329,11 @@ class Messages(Batches):
         while (rc := lib.gzh_poll(self._ptr, _NULL, mask, flags)) == YIELD or rc == _LOOK:
             if rc == YIELD:
                 turn()
-        found = check(0 if rc == WAIT else rc, f"poll on {self!r}")
-        return found | POLLIN if mask & POLLIN and self._has_unread() else found
+        if rc == WAIT:
+            rc = 0
+        elif rc < 0:
+            raise _failed(rc, "poll", self)
+        return int(rc | POLLIN if mask & POLLIN and self._has_unread() else rc)
 
 
 def _copy_of(part: Any) -> bytes | None:

@@ -7,6 +7,7 @@ from weakref import ref
 
 from ._frame import Frame
 from ._helper import Helper, _Turns
+from ._parts import Kept
 from ._tracker import MessageTracker
 
 ffi: Any
@@ -45,7 +46,7 @@ class HelperBase:
 class SocketBase:
     _batch: Iterator[Any]
     _ready: Iterator[Any]
-    _partial: set[ref[Helper]]
+    _partial: dict[ref[Helper], Kept]
     _c_address: int
     _c_own: bool
     @overload

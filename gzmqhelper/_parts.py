@@ -1,56 +1,68 @@
 """`Parts`: what a Socket keeps of messages that are sent or received part by part.
 
 `_messages.py` builds on it. The parts that a greenlet has yet to send, or to take, are its own: they lie
-in its `Helper`, and go when it goes.
+under its `Helper`, and go when it goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
-from ._helper import NOTHING_KEPT, Helper, current
+from ._helper import Helper, current
 from ._native import SocketBase
+
+
+class Kept:
+    """What one greenlet has in hand."""
+
+    __slots__ = ("unread", "unsent")
+    unread: list[Any]  # the parts that it has yet to take
+    unsent: list[Any] | None  # those before the last, which it has yet to send; None: it has begun none
+
+    def __init__(self) -> None:
+        self.unread = []
+        self.unsent = None
 
 
 class Parts(SocketBase):
     """The part of `Socket` that knows which greenlets are in the middle of a message; see there."""
 
     __slots__ = ()
-    _partial: set[ref[Helper]]  # those of such greenlets
+    _partial: dict[ref[Helper], Kept]  # of such greenlets
+
+    def _kept(self) -> Kept | None:
+        """The current greenlet's, if it has any."""
+        return self._partial.get(ref(current())) if self._partial else None
+
+    def _keep(self) -> Kept:
+        helper = current()
+        kept = self._partial.get(ref(helper))
+        if kept is None:
+            kept = self._partial[ref(helper, self._partial.pop)] = Kept()
+        return kept
 
     def _in_message(self) -> bool:
-        return bool(self._partial and current()._unread.get(self))
-
-    def _take(self, kept: MutableMapping[Any, list[Any]], helper: Helper) -> list[Any]:
-        parts = kept.pop(self, [])
-        if not (self in helper._unread or self in helper._unsent):
-            self._partial.discard(ref(helper))
-        return parts
+        kept = self._kept()
+        return kept is not None and bool(kept.unread)
 
     def _take_unread(self) -> list[Any]:
-        if not self._partial:
+        kept = self._kept()
+        if kept is None:
             return []
-        helper = current()
-        return self._take(helper._unread, helper)
+        parts, kept.unread = kept.unread, []
+        if kept.unsent is None:
+            self._partial.pop(ref(current()), None)
+        return parts
 
     def _take_unsent(self) -> list[Any]:
-        if not self._partial:
+        kept = self._kept()
+        if kept is None:
             return []
-        helper = current()
-        return self._take(helper._unsent, helper)
+        parts, kept.unsent = kept.unsent, None
+        if not kept.unread:
+            self._partial.pop(ref(current()), None)
+        return parts or []
 
     def _put_unread(self, parts: list[Any]) -> None:
-        helper = current()
-        if helper._unread is NOTHING_KEPT:
-            helper._unread = WeakKeyDictionary()
-        helper._unread[self] = parts
-        self._partial.add(ref(helper, self._partial.discard))
-
-    def _put_unsent(self, helper: Helper) -> None:
-        """The current greenlet's; it begins a message."""
-        if helper._unsent is NOTHING_KEPT:
-            helper._unsent = WeakKeyDictionary()
-        helper._unsent[self] = []
-        self._partial.add(ref(helper, self._partial.discard))
+        self._keep().unread = parts

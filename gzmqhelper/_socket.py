@@ -132,7 +132,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     ) -> None:
         self._ptr = None
         self._closed = False
-        self._partial = set()
+        self._partial = {}
         self._forget()
         self._topics = []
         if copy_threshold is not None:

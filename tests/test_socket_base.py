@@ -12,6 +12,7 @@ from crowd import number_of
 from flood import fill_batch, lying, pair, rest_of, send_all
 
 import gzmqhelper as zmq
+from gzmqhelper._native import ffi
 
 SPELLINGS = [
     ((), {}),
@@ -272,3 +273,60 @@ def test_ctrl_c_in_send_many_does_not_keep_it_from_saying_how_many_were_sent(soc
                     received += len(pull.recv_many(1000, zmq.NOBLOCK))
             wrong += received != sent and not (sent is None and received in (0, 20_000))
     assert wrong <= signals.raised / 5
+
+
+SMALL, LARGE = b"small", b"x" * zmq.COPY_THRESHOLD
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE, bytearray(SMALL)], ids=["small", "large", "bytearray"])
+def test_of_what_is_copied_though_it_need_not_be_one_hears_that_it_may_be_changed_at_once(sockets, data):
+    pull, push = pair(sockets)
+    expected = zmq._FINISHED_TRACKER if len(data) < zmq.COPY_THRESHOLD else None
+    assert push.send(data, copy=False) is expected
+    assert push.send_multipart([data, data], copy=False) is expected
+    assert push.send(data, zmq.SNDMORE, copy=False) is expected
+    assert push.send(data, copy=False) is expected
+    assert push.send(data) is push.send_multipart([data, data]) is None
+    assert push.send(data, zmq.SNDMORE) is push.send(data) is None
+    one, two = [bytes(data)], [bytes(data)] * 2
+    assert [pull.recv_multipart(timeout=5) for _ in range(6)] == [one, two, two, one, two, two]
+
+
+def test_where_only_some_parts_are_small_the_others_are_read_in_place(sockets):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    left.send_multipart([SMALL, LARGE], copy=False)
+    left.send(SMALL, zmq.SNDMORE, copy=False)
+    left.send(LARGE, copy=False)
+    for _ in range(2):
+        small, large = right.recv_multipart(copy=False, timeout=5)
+        assert small.bytes == SMALL
+        assert large.bytes == LARGE
+        assert ffi.from_buffer(large.buffer) == ffi.from_buffer(LARGE)
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 1 << 80, True])
+def test_any_number_may_be_the_threshold(sockets, threshold):
+    pull, push = pair(sockets)
+    push.copy_threshold = threshold
+    tracker = push.send(SMALL, copy=False)
+    assert (tracker is zmq._FINISHED_TRACKER) == (len(SMALL) < threshold)
+    assert pull.recv(timeout=5) == SMALL
+
+
+@pytest.mark.parametrize("send", ["send", "send_multipart"])
+def test_a_threshold_that_cannot_be_had_is_told(sockets, send):
+    class Odd(zmq.Socket):
+        @property
+        def copy_threshold(self):
+            raise KeyboardInterrupt
+
+    pull = sockets(zmq.PULL)
+    push = Odd(sockets.context, zmq.PUSH)
+    sockets.made.append(push)
+    pull.bind("inproc://odd")
+    push.connect("inproc://odd")
+    data = SMALL if send == "send" else [SMALL]
+    with pytest.raises(KeyboardInterrupt):
+        getattr(push, send)(data, copy=False)
+    assert getattr(push, send)(data) is None
+    assert pull.recv(timeout=5) == SMALL
