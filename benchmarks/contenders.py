@@ -33,6 +33,7 @@ from ends import (
     resident_kb,
     start,
 )
+from gevent.queue import Queue
 
 MODULES = {"gzmqhelper": "gzmqhelper", "zmq.green": "zmq.green", "pyzmq": "zmq"}
 
@@ -260,6 +261,52 @@ def short(run: Run) -> dict[str, float]:
     return {"cpu": cpu / len(took) * 1e6, "p50": percentile(took, 50) * 1e6}
 
 
+def waves(run: Run, greenlets: int) -> dict[str, float]:
+    """So many greenlets at once begin, ask once each, and end; then as many others."""
+    run.context.set(run.zmq.MAX_SOCKETS, greenlets + 100)
+    with start(run.task, "echo") as echo:
+        endpoint = echo.line()
+        socks = [run.connected("REQ", endpoint) for _ in range(greenlets)]
+
+        def ask_once(sock: Any) -> None:
+            sock.send(b"x" * 100)
+            sock.recv()
+
+        def wave() -> None:
+            for one in [run.spawn(ask_once, sock) for sock in socks]:
+                one.join()
+
+        wave()  # the connections
+        return {"rate": greenlets * loop_of(wave, run.task.count(100))}
+
+
+def poller(run: Run, sockets: int) -> dict[str, float]:
+    """One greenlet polls so many sockets; another of this process sends to one after another, and waits
+    each time until it has arrived."""
+    count = run.task.count(20_000)
+    poller = run.zmq.Poller()
+    pushes = []
+    for index in range(sockets):
+        pull = run.socket("PULL")
+        pull.bind(f"inproc://{index}")
+        poller.register(pull, run.zmq.POLLIN)
+        pushes.append(run.connected("PUSH", f"inproc://{index}"))
+    arrived: Queue[int] = Queue()
+
+    def send() -> None:
+        for index in range(count):
+            pushes[index % sockets].send(b"x" * 100)
+            arrived.get()
+
+    sending = run.spawn(send)
+    began = time.perf_counter()
+    while not sending.ready():
+        for sock, _ in poller.poll(100):
+            sock.recv()
+            arrived.put(1)
+    return {"rate": count / (time.perf_counter() - began)}
+
+
 # ---- many greenlets ------------------------------------------------------------------------------------
 
 
@@ -366,7 +413,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     one.__name__: one
     for one in (
         *(recv, recv_filled, send, large_send, recv_many, send_many),
-        *(roundtrip, within, requests, short, shared, waiting, ticker),
+        *(roundtrip, within, requests, short, waves, poller, shared, waiting, ticker),
     )
 }
 

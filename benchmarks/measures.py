@@ -113,6 +113,20 @@ MEASURES: Final = (
         ),
     ),
     Measure(
+        "waves",
+        "waves",
+        (250,),
+        (OURS, GREEN),
+        (Row("rate", "250 at once ask once and end, then 250 others: requests/s"),),
+    ),
+    Measure(
+        "poller",
+        "poller",
+        (10,),
+        (OURS, GREEN),
+        (Row("rate", "Poller of 10 sockets that another greenlet sends to, one by one, messages/s"),),
+    ),
+    Measure(
         "shared",
         "shared",
         (100,),
