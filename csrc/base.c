@@ -111,7 +111,8 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->batch);
     Py_VISIT(self->ready);
-    Py_VISIT(self->partial);
+    Py_VISIT(self->unread);
+    Py_VISIT(self->unsent);
     return 0;
 }
 
@@ -120,7 +121,8 @@ static int clear(PyObject *object)
     gzh_base *self = (gzh_base *)object;
     Py_CLEAR(self->batch);
     Py_CLEAR(self->ready);
-    Py_CLEAR(self->partial);
+    Py_CLEAR(self->unread);
+    Py_CLEAR(self->unsent);
     return 0;
 }
 
@@ -183,7 +185,8 @@ static PyMethodDef methods[] = {
 static PyMemberDef members[] = {
     {"_batch", T_OBJECT_EX, offsetof(gzh_base, batch), READONLY, NULL},
     {"_ready", T_OBJECT_EX, offsetof(gzh_base, ready), 0, NULL},
-    {"_partial", T_OBJECT_EX, offsetof(gzh_base, partial), 0, NULL},
+    {"_unread", T_OBJECT_EX, offsetof(gzh_base, unread), 0, NULL},
+    {"_unsent", T_OBJECT_EX, offsetof(gzh_base, unsent), 0, NULL},
     {"_c_address", T_ULONGLONG, offsetof(gzh_base, address), 0, NULL},
     {"_c_own", T_BOOL, offsetof(gzh_base, own), 0, NULL},
     {"_rcvtimeo", T_INT, offsetof(gzh_base, timeout), READONLY, NULL},

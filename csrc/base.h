@@ -24,7 +24,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *batch;   /* an iterator: what is received next: bytes, a list of several, or False for a mark */
     PyObject *ready;   /* it, or one that takes from it and has marks of its own */
-    PyObject *partial; /* a dict: who is in the middle of a message */
+    PyObject *unread, *unsent; /* dicts, by greenlet: what it has yet to take, and to send, of a message */
     unsigned long long address; /* the gzh_socket's, or 0 */
     int timeout; /* what RCVTIMEO said when a receive could not be made at once */
     char own; /* whether the gzh_socket goes with this */
@@ -76,7 +76,7 @@ static inline gzh_socket *socket_of(const gzh_base *self)
 /* No greenlet is in the middle of a message. */
 static inline bool is_whole(const gzh_base *self)
 {
-    return self->partial && PyDict_Size(self->partial) == 0;
+    return self->unread && self->unsent && PyDict_Size(self->unread) == 0 && PyDict_Size(self->unsent) == 0;
 }
 
 /* Whether a call can be tried at once, by what is given behind its first `before` arguments: flags; a copy is

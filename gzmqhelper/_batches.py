@@ -34,7 +34,7 @@ def _in_child() -> None:
     for known in list(sockets_here):
         if (socket := known()) is not None:
             socket._forget()
-            socket._partial.clear()
+            socket._forget_parts()
 
 
 os.register_at_fork(after_in_child=_in_child)

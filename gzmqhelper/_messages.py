@@ -165,7 +165,7 @@ class Messages(Batches):
     ) -> MessageTracker | None:
         """Take a part of a message that is not its last. The first one waits until there is room."""
         tracker = None
-        if type(part) is bytes and len(part) < self.copy_threshold:
+        if self._are_copied([part]):
             tracker = None if copy else FINISHED  # nobody can change it
         elif not isinstance(part, Frame):
             # Copied now, as the caller may change it before the message goes.
@@ -176,12 +176,9 @@ class Messages(Batches):
         else:
             tracker = part.tracker if track else None
             part = part.copy()  # as the caller may close it
-        kept = self._kept()
-        if kept is None or kept.unsent is None:
+        if not self._has_begun():
             self._wait_for_room(flags, timeout)
-            kept = self._keep()
-            kept.unsent = []
-        kept.unsent.append(part)
+        self._put_unsent(part)
         return tracker
 
     def _wait_for_room(self, flags: int, timeout: float | None) -> None:
@@ -268,8 +265,10 @@ class Messages(Batches):
         return tracker
 
     def _are_copied(self, parts: list[Any]) -> bool:
-        """Whether they are so small that they need not be read in place."""
-        return all(type(part) is bytes and len(part) < self.copy_threshold for part in parts)
+        """Whether they are bytes, and so few that they are never read in place."""
+        threshold: int | None = self.copy_threshold
+        below = COPY_THRESHOLD if threshold is None else threshold
+        return all(type(part) is bytes and len(part) < below for part in parts)
 
     def _send_copies(self, parts: list[Any], flags: int) -> int:
         """Try to send what may be copied. 1: sent; 0: something may not, or is for others to judge."""

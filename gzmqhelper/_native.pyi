@@ -7,7 +7,6 @@ from weakref import ref
 
 from ._frame import Frame
 from ._helper import Helper, _Turns
-from ._parts import Kept
 from ._tracker import MessageTracker
 
 ffi: Any
@@ -46,7 +45,8 @@ class HelperBase:
 class SocketBase:
     _batch: Iterator[Any]
     _ready: Iterator[Any]
-    _partial: dict[ref[Helper], Kept]
+    _unread: dict[ref[Helper], list[Any]]
+    _unsent: dict[ref[Helper], list[Any]]
     _c_address: int
     _c_own: bool
     @overload

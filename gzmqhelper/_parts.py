@@ -2,6 +2,9 @@
 
 `_messages.py` builds on it. The parts that a greenlet has yet to send, or to take, are its own: they lie
 under its `Helper`, and go when it goes.
+
+A signal handler may use the same Socket on the same greenlet between any two lines; so each is put there,
+or taken, by one operation of a dict.
 """
 
 from __future__ import annotations
@@ -13,56 +16,40 @@ from ._helper import Helper, current
 from ._native import SocketBase
 
 
-class Kept:
-    """What one greenlet has in hand."""
-
-    __slots__ = ("unread", "unsent")
-    unread: list[Any]  # the parts that it has yet to take
-    unsent: list[Any] | None  # those before the last, which it has yet to send; None: it has begun none
-
-    def __init__(self) -> None:
-        self.unread = []
-        self.unsent = None
-
-
 class Parts(SocketBase):
     """The part of `Socket` that knows which greenlets are in the middle of a message; see there."""
 
     __slots__ = ()
-    _partial: dict[ref[Helper], Kept]  # of such greenlets
+    # By greenlet, without those that have none: the parts that it has yet to take, and those, but for the
+    # last, that it has yet to send.
+    _unread: dict[ref[Helper], list[Any]]
+    _unsent: dict[ref[Helper], list[Any]]
 
-    def _kept(self) -> Kept | None:
-        """The current greenlet's, if it has any."""
-        return self._partial.get(ref(current())) if self._partial else None
+    @property
+    def _partial(self) -> bool:
+        """Whether any greenlet is in the middle of a message."""
+        return bool(self._unread or self._unsent)
 
-    def _keep(self) -> Kept:
-        helper = current()
-        kept = self._partial.get(ref(helper))
-        if kept is None:
-            kept = self._partial[ref(helper, self._partial.pop)] = Kept()
-        return kept
+    def _forget_parts(self) -> None:
+        self._unread.clear()
+        self._unsent.clear()
 
     def _in_message(self) -> bool:
-        kept = self._kept()
-        return kept is not None and bool(kept.unread)
+        return bool(self._unread) and ref(current()) in self._unread
 
     def _take_unread(self) -> list[Any]:
-        kept = self._kept()
-        if kept is None:
-            return []
-        parts, kept.unread = kept.unread, []
-        if kept.unsent is None:
-            self._partial.pop(ref(current()), None)
-        return parts
+        return self._unread.pop(ref(current()), []) if self._unread else []
 
     def _take_unsent(self) -> list[Any]:
-        kept = self._kept()
-        if kept is None:
-            return []
-        parts, kept.unsent = kept.unsent, None
-        if not kept.unread:
-            self._partial.pop(ref(current()), None)
-        return parts or []
+        return self._unsent.pop(ref(current()), []) if self._unsent else []
+
+    def _has_begun(self) -> bool:
+        """Whether the current greenlet is in the middle of a message that it sends."""
+        return bool(self._unsent) and ref(current()) in self._unsent
 
     def _put_unread(self, parts: list[Any]) -> None:
-        self._keep().unread = parts
+        self._unread[ref(current(), self._unread.pop)] = parts
+
+    def _put_unsent(self, part: Any) -> None:
+        parts = [*self._take_unsent(), part]  # out of sight, where a handler would take them along
+        self._unsent[ref(current(), self._unsent.pop)] = parts

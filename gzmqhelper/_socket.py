@@ -132,7 +132,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     ) -> None:
         self._ptr = None
         self._closed = False
-        self._partial = {}
+        self._unread = {}
+        self._unsent = {}
         self._forget()
         self._topics = []
         if copy_threshold is not None:
@@ -270,7 +271,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
             self._use(_closed_one or self._ptr)
         else:
             lib.gzh_socket_close(self._ptr, _NULL)  # of ours; libzmq's stays open
-        self._partial.clear()  # what was received and not taken goes too
+        self._forget_parts()  # what was received and not taken goes too
         self._closed = True
         let_go()
 

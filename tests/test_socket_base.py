@@ -12,6 +12,7 @@ from crowd import number_of
 from flood import fill_batch, lying, pair, rest_of, send_all
 
 import gzmqhelper as zmq
+from gzmqhelper import _parts
 from gzmqhelper._native import ffi
 
 SPELLINGS = [
@@ -330,3 +331,45 @@ def test_a_threshold_that_cannot_be_had_is_told(sockets, send):
         getattr(push, send)(data, copy=False)
     assert getattr(push, send)(data) is None
     assert pull.recv(timeout=5) == SMALL
+
+
+@pytest.mark.parametrize("event", range(12))
+def test_what_a_signal_handler_sends_between_two_lines_takes_nothing_of_a_message(sockets, event):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    left.send_multipart([b"1", b"2", b"3"])
+    seen = []
+
+    def handler(frame, *_):
+        if frame.f_code.co_filename == _parts.__file__:
+            seen.append(frame)
+            if len(seen) == event + 1:
+                right.send(b"sent")
+
+    sys.setprofile(handler)  # it comes where a signal may
+    try:
+        received = [right.recv()]
+        right.send(b"a", zmq.SNDMORE)
+        received += [right.recv(), right.recv()]
+        right.send(b"b")
+    finally:
+        sys.setprofile(None)
+    assert received == [b"1", b"2", b"3"]
+    sent = [left.recv_multipart(timeout=5) for _ in range(2 if len(seen) > event else 1)]
+    assert sent in (
+        [[b"sent"], [b"a", b"b"]],
+        [[b"a", b"b"], [b"sent"]],
+        [[b"a", b"sent"], [b"b"]],
+        [[b"a", b"b"]],
+    )
+    assert not right._partial
+
+
+def test_without_a_threshold_of_its_own_a_socket_has_that_of_all(sockets):
+    pull, push = pair(sockets)
+    push.copy_threshold = None
+    for data, tracker in (SMALL, zmq._FINISHED_TRACKER), (LARGE, None):
+        assert push.send(data, copy=False) is tracker
+        assert push.send(data, zmq.SNDMORE, copy=False) is tracker
+        assert push.send(b"", copy=False) is zmq._FINISHED_TRACKER
+        assert pull.recv_multipart(timeout=5) == [data]
+        assert pull.recv_multipart(timeout=5) == [data, b""]
