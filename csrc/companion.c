@@ -26,9 +26,11 @@
 #include "watch.h"
 
 /* How many companions stay in the park, and how many it holds for a moment (in nanoseconds): short
- * greenlets come and go by the thousand, and to start a thread for each costs as much as all it does. */
+ * greenlets come and go by the thousand, and to start a thread for each costs as much as all it does.  Where
+ * descriptors are few it leaves three of four to others. */
 #define PARK_ROOM 4
 #define PARK_MOST 256
+#define PARK_PART 4
 #define A_MOMENT 200000000
 #define THREAD_LIMIT 256
 
@@ -157,7 +159,7 @@ static void *sweep(void *argument)
  * True: when registry is free, begin_to_sweep. */
 static bool park_or_end(gzh_companion *c)
 {
-    if (c->orphan || parked_count >= PARK_MOST) {
+    if (c->orphan || parked_count >= PARK_MOST || parked_count >= gzh_descriptor_limit() / PARK_PART) {
         wake_for(c, JOB_END);
         return false;
     }

@@ -69,6 +69,8 @@ int gzh_thread_start(void *(*run)(void *), void *argument);
 /* Would this process get that many more descriptors and threads now?  0, EMFILE, or EAGAIN.
  * libzmq aborts where it cannot start its own; so ask before it does. */
 int gzh_probe_limits(int descriptors, int threads);
+/* How many descriptors this process may have at most. */
+int gzh_descriptor_limit(void);
 
 /* Monotonic.  The coarse one ticks every few milliseconds, and is nearly free. */
 uint64_t gzh_now_ns(void);

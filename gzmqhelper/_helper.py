@@ -67,6 +67,8 @@ _LONG_ENOUGH: Final = 0.005
 # greenlets that wait elsewhere.
 _FEW: Final = 3
 _FOREIGN: Final = 16
+# Before a poll that finds nothing so many others, at most, are let run.
+_READY: Final = 16
 # With one processor the answer could not come meanwhile.
 _MAY_LINGER: Final = (
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -482,15 +484,18 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     return bool(rc == lib.GZH_NEWS)
 
 
-def after_others(look: Callable[[], int]) -> int:
-    """Let those greenlets of this hub run that are ready to, and look again; what look says.
+def after_others(seconds: float | None, look: Callable[[], int]) -> int:
+    """Let those greenlets of this hub run that are ready to, if the caller has time: seconds, None is for
+    ever; and look again. What look says.
 
-    What is waited for may come of what they do, and needs no other thread then. 0: there are none, or it was
-    not tried, as the last times were in vain.
+    What is waited for may come of what they do, and needs no other thread then. 0: there are none; or too
+    many, as all of them would come before a timer and the network; or the last times were in vain.
     """
     turns = turns_here()
     hub = get_hub()
-    if not hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
+    if seconds is not None and seconds <= _LONG_ENOUGH:
+        return 0
+    if not 0 < len(hub.loop._callbacks) <= _READY or getcurrent() is hub:  # type: ignore[attr-defined]
         return 0
     if turns.pass_by:
         turns.pass_by -= 1

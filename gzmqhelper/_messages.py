@@ -183,13 +183,15 @@ class Messages(Batches):
 
     def _wait_for_room(self, flags: int, timeout: float | None) -> None:
         """Before the first part of a message is taken."""
+        if timeout is not None and duration("timeout", timeout) <= 0:
+            flags |= NOBLOCK
         never = self.type in _RECEIVE_ONLY
         asked = not never and self.type not in _NOT_ASKED
         # One that is closed says so here, whatever its type.
-        ready = self._events_now(POLLOUT, NOBLOCK if not asked else flags & NOBLOCK)
+        ready = self._events_now(POLLOUT, NOBLOCK if not asked else flags & NOBLOCK, "send")
         if never:
             raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
-        if asked and not ready and not flags & NOBLOCK and not (timeout is not None and timeout <= 0):
+        if asked and not ready and not flags & NOBLOCK:
             ready = self._poll(self._timeout(1, timeout), POLLOUT)
         if asked and not ready:
             raise errors.error(Errno.EAGAIN, f"send on {self!r}")
@@ -309,7 +311,7 @@ class Messages(Batches):
         lingers = LINGERS if mask == POLLIN else 0
         rc = self._events_now(mask, flags)
         if not (rc or flags):
-            rc = after_others(lambda: self._events_now(mask, flags))
+            rc = after_others(seconds, lambda: self._events_now(mask, flags))
         while not (rc or flags):
             left = None if deadline is None else deadline - time.monotonic()
             if lingers and linger_for(self, left):
@@ -323,7 +325,7 @@ class Messages(Batches):
             rc = self._events_now(mask, flags)
         return rc
 
-    def _events_now(self, mask: int, flags: int) -> int:
+    def _events_now(self, mask: int, flags: int, call: str = "poll") -> int:
         """Those of the events in mask that are there; 0: none."""
         while (rc := lib.gzh_poll(self._ptr, _NULL, mask, flags)) == YIELD or rc == _LOOK:
             if rc == YIELD:
@@ -331,7 +333,7 @@ class Messages(Batches):
         if rc == WAIT:
             rc = 0
         elif rc < 0:
-            raise _failed(rc, "poll", self)
+            raise _failed(rc, call, self)
         return int(rc | POLLIN if mask & POLLIN and self._has_unread() else rc)
 
 

@@ -3,8 +3,8 @@
 `_messages.py` builds on it. The parts that a greenlet has yet to send, or to take, are its own: they lie
 under its `Helper`, and go when it goes.
 
-A signal handler may use the same Socket on the same greenlet between any two lines; so each is put there,
-or taken, by one operation of a dict.
+A signal handler may use the same Socket on the same greenlet, and Ctrl-C may come, between any two lines; so
+each is put there, or taken, in one step.
 """
 
 from __future__ import annotations
@@ -48,8 +48,22 @@ class Parts(SocketBase):
         return bool(self._unsent) and ref(current()) in self._unsent
 
     def _put_unread(self, parts: list[Any]) -> None:
-        self._unread[ref(current(), self._unread.pop)] = parts
+        self._unread[self._key()] = parts
 
     def _put_unsent(self, part: Any) -> None:
-        parts = [*self._take_unsent(), part]  # out of sight, where a handler would take them along
-        self._unsent[ref(current(), self._unsent.pop)] = parts
+        key = ref(current())
+        try:
+            self._unsent[key].append(part)  # (Between the two steps of this no handler comes.)
+        except KeyError:
+            self._unsent[self._key()] = [part]
+
+    def _key(self) -> ref[Helper]:
+        """The current greenlet, until it goes; and then what is kept of it goes."""
+        this = ref(self)  # nothing that leads to the dicts: parts go at once with a socket that is dropped
+
+        def gone(key: ref[Helper]) -> None:
+            if (socket := this()) is not None:
+                socket._unread.pop(key, None)
+                socket._unsent.pop(key, None)
+
+        return ref(current(), gone)

@@ -86,7 +86,7 @@ class _Plan:
         lingers = self.lingers
         found = self._look(items, flags)
         if not (found or flags or only_look):
-            found = after_others(lambda: self._look(items, flags))
+            found = after_others(seconds, lambda: self._look(items, flags))
         while not (found or flags or only_look):
             left = None if deadline is None else deadline - time.monotonic()
             if woken:

@@ -141,7 +141,7 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         if isinstance(ctx_or_socket, Socket):
             shadow = ctx_or_socket
             ctx_or_socket = None
-        if shadow:
+        if isinstance(shadow, Socket) or shadow:
             self._shadow = True
             shadow = _of_ours(shadow)
         if isinstance(shadow, Socket):
@@ -165,7 +165,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
         else:
             self._open(ctx_or_socket, socket_type)
         sockets_here.add(ref(self, sockets_here.discard))
-        number = self.get(SocketOption.TYPE) if shadow else integer("socket_type", socket_type)
+        shadows = self._shadow_obj is not None
+        number = self.get(SocketOption.TYPE) if shadows else integer("socket_type", socket_type)
         self.type = _SOCKET_TYPES.get(number, number)
 
     def _open(self, context: Context[Any], socket_type: int) -> None:
@@ -232,6 +233,8 @@ class Socket(Formats, Monitored, OptionAttributes, OfWhatIsReceived["_Received_c
     @property
     def underlying(self) -> int:
         """The address of libzmq's socket; 0 once it is closed, and in a forked child."""
+        if isinstance(self._shadow_obj, Socket) and not self._closed:
+            return self._shadow_obj.underlying
         address = self._address()
         if address and self._shadow_obj is None and not self._closed:
             _by_address[address] = self  # who knows it may ask for a shadow by it

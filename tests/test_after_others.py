@@ -104,10 +104,33 @@ def test_where_others_bring_nothing_they_are_soon_let_run_first_seldom(
 ):
     pulls = [sockets(zmq.PULL) for _ in range(KINDS[kind])]
     poller = poller_of(pulls)
-    for _ in range(300):
+    for _ in range(100):
         gevent.spawn(int)
-        assert not (pulls[0].poll(0.01) if kind == "poll" else poller.poll(0.01))
-    assert 6 <= rounds_of_others.count <= 15
+        assert not (pulls[0].poll(6) if kind == "poll" else poller.poll(6))
+    assert 5 <= rounds_of_others.count <= 8
+
+
+def test_who_has_no_time_lets_nobody_run(sockets, turns, rounds_of_others):
+    pull = sockets(zmq.PULL)
+    for _ in range(20):
+        gevent.spawn(int)
+        assert not pull.poll(1)
+        gevent.spawn(int)
+        assert not poller_of([pull]).poll(1)
+    assert rounds_of_others.count == 0
+
+
+def test_where_many_are_ready_they_come_before_no_timer(sockets, turns, rounds_of_others):
+    """They would come before everything that is not ready yet, also where each takes its time."""
+    pull = sockets(zmq.PULL)
+    for poll in (pull.poll, poller_of([pull]).poll):
+        busy = [gevent.spawn(gevent.sleep) for _ in range(_helper._READY + 1)]
+        assert not poll(10)
+        gevent.joinall(busy)
+        assert rounds_of_others.count == 0
+    busy = [gevent.spawn(gevent.sleep) for _ in range(_helper._READY)]
+    assert not pull.poll(10)
+    assert rounds_of_others.count == 1
 
 
 def test_one_that_brought_something_is_let_run_first_again(sockets, turns, rounds_of_others):

@@ -1,7 +1,12 @@
 """Sending: waiting at the high-water mark, waiting only so long, and part by part."""
 
+import contextlib
 import gc
+import os
 import random
+import sys
+import time
+from weakref import ref
 
 import gevent
 import pytest
@@ -302,6 +307,66 @@ def test_a_socket_forgets_who_died_in_the_middle_of_a_message(sockets):
     gc.collect()
     # As long as anybody is in there, each receive and each send takes a longer way.
     assert not pull._partial and not push._partial
+
+
+def test_parts_go_at_once_with_a_socket_that_is_dropped_in_the_middle_of_a_message(sockets):
+    """And not with the next garbage collection, which may be far: a message may have any size."""
+    one, other = sockets.context.socket(zmq.PAIR), sockets(zmq.PAIR)
+    one.bind("inproc://dropped")
+    other.connect("inproc://dropped")
+    other.send_multipart([b"1", b"2"])
+    assert one.recv(copy=False, timeout=2).more
+    [received] = next(iter(one._unread.values()))
+    given = zmq.Frame(b"1")
+    one.send(given, zmq.SNDMORE)
+    [begun] = next(iter(one._unsent.values()))
+    parts = [ref(received), ref(begun)]
+    del received, begun
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.warns(ResourceWarning):
+            del one
+        assert [part() for part in parts] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("event", range(30))
+def test_an_exception_from_a_signal_handler_takes_no_part_that_was_given_before(pair, event):
+    left, right = pair
+    events = []
+
+    def handler(frame, *_):
+        if frame.f_code.co_filename.startswith(os.path.dirname(zmq.__file__)):
+            events.append(frame)
+            if len(events) == event + 1:
+                raise KeyboardInterrupt
+
+    left.send(b"1", zmq.SNDMORE)
+    left.send(b"2", zmq.SNDMORE)
+    sys.setprofile(handler)  # it comes where a signal may
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            left.send(b"3", zmq.SNDMORE)
+    finally:
+        sys.setprofile(None)
+    left.send(b"end")
+    assert right.recv_multipart() in ([b"1", b"2", b"end"], [b"1", b"2", b"3", b"end"])
+
+
+def test_the_first_part_of_one_that_has_no_time_lets_nobody_run(pair, monkeypatch):
+    left, right = pair
+    turns = []
+    monkeypatch.setattr(_messages, "turn", lambda: turns.append(1))
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until:
+        left.send(b"1", zmq.SNDMORE, timeout=0)
+        left.send(b"2", zmq.NOBLOCK)
+        assert right.recv_multipart(zmq.NOBLOCK) == [b"1", b"2"]
+    assert turns == []
+    with pytest.raises(TypeError, match="timeout"):
+        left.send(b"1", zmq.SNDMORE, timeout="soon")
 
 
 def test_a_part_stays_what_it_was_when_it_was_given(sockets, ticker):

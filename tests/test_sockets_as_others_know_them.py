@@ -362,6 +362,25 @@ def test_a_shadow_says_that_it_is_one(sockets):
     assert shadow.closed
 
 
+def test_the_address_that_a_shadow_tells_leads_to_the_original_too(sockets):
+    """Else two of C's sockets would be owners of one of libzmq's."""
+    sock = sockets(zmq.PAIR)
+    shadow = zmq.Socket(zmq.Socket(sock))
+    made = zmq.Socket.shadow(shadow.underlying)
+    assert made._ptr == sock._ptr
+    sock.close()
+    assert made.closed and shadow.closed and shadow.underlying == 0
+
+
+def test_a_shadow_of_one_that_has_no_length_has_its_type(sockets):
+    class Empty(zmq.Socket):
+        def __len__(self):
+            return 0
+
+    with Empty(sockets.context, zmq.PUSH) as sock:
+        assert zmq.Socket.shadow(sock).type == zmq.Socket(shadow=sock).type == zmq.PUSH
+
+
 def test_what_another_library_made_of_an_address_may_be_shadowed(sockets):
     sock = sockets(zmq.PAIR)
     for thing, cls in (sock, zmq.Socket), (sock.context, zmq.Context):

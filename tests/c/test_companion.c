@@ -2,6 +2,7 @@
 #include "scene.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 
 /* Every thread of this process, a sanitizer's own among them. */
 static int threads_of_process(void)
@@ -112,6 +113,21 @@ static void many_are_parked_for_a_moment_and_a_few_for_good(void)
     UNTIL(living_companions() == 4);
     CHECK_IS(parked_companions(), 4);
     gzh_companion_limit(limit);
+}
+
+static void where_descriptors_are_few_the_park_leaves_most_to_others(void)
+{
+    gzh_companion *many[100];
+    struct rlimit before, few;
+    CHECK_IS(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 200;
+    CHECK_IS(setrlimit(RLIMIT_NOFILE, &few), 0);
+    open_companions(many, 100);
+    close_companions(many, 100);
+    CHECK(parked_companions() <= 50);
+    UNTIL(living_companions() == 4);
+    CHECK_IS(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 static int newest_of(gzh_companion **many, int count)
@@ -426,6 +442,7 @@ int main(void)
     RUN(those_that_wait_are_told_with_how_long);
     RUN(a_signal_writes_to_its_descriptor);
     RUN(many_are_parked_for_a_moment_and_a_few_for_good);
+    RUN(where_descriptors_are_few_the_park_leaves_most_to_others);
     RUN(those_that_are_needed_again_and_again_stay_in_the_park);
     RUN(beyond_the_limit_a_thread_is_started_when_it_has_work);
     RUN(ten_thousand_companions_come_and_go);
