@@ -332,7 +332,7 @@ def test_parts_go_at_once_with_a_socket_that_is_dropped_in_the_middle_of_a_messa
         gc.enable()
 
 
-@pytest.mark.parametrize("event", range(30))
+@pytest.mark.parametrize("event", range(60))
 def test_an_exception_from_a_signal_handler_takes_no_part_that_was_given_before(pair, event):
     left, right = pair
     events = []
