@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from copy import copy
 from functools import partial
 from itertools import chain, filterfalse, islice, repeat
 from operator import is_, length_hint
@@ -65,11 +64,12 @@ class Batches(Parts):
 
     def _lying(self) -> list[Any]:
         """What is in it, marks too. Takes nothing."""
-        return [*copy(self._batch)]
+        messages, index = _behind(self._batch)
+        return [*messages[index:]]
 
     def _has_ready(self) -> bool:
         # (Not by _lying: whoever polls before each receive would have all of it copied each time.)
-        return length_hint(self._batch) > 0 and any(message is not _MARK for message in copy(self._batch))
+        return length_hint(self._batch) > 0 and any(message is not _MARK for message in self._lying())
 
     def _share(self, batch: Iterator[Any], asked: int) -> None:
         """Put a batch where each receiver looks first; asked: as `_say_shared` has it.

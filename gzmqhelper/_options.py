@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, NamedTuple
+from typing import Final
 
 from .constants import ContextOption, SocketOption, _OptType
 
 
-class _Type(NamedTuple):
-    wants: str  # what to call a value
-    room: int  # the bytes that zmq_getsockopt needs to give one
-    number: Struct | None = None  # how a number is packed; None for bytes
-    ends_in_nul: bool = False  # libzmq adds a NUL to what it gives
+class _Type:
+    def __init__(
+        self, wants: str, room: int, number: Struct | None = None, ends_in_nul: bool = False
+    ) -> None:
+        self.wants = wants  # what to call a value
+        self.room = room  # the bytes that zmq_getsockopt needs to give one
+        self.number = number  # how a number is packed; None for bytes
+        self.ends_in_nul = ends_in_nul  # libzmq adds a NUL to what it gives
 
 
 _INT: Final = _Type("an int of 32 bits", 4, Struct("i"))
