@@ -6,9 +6,9 @@
  * libzmq needs to send it.
  *
  * Each method does what nearly all of its calls need.  What it cannot do at once or has to explain it leaves to
- * methods in Python, _recv_in_python for recv, which can do all of it.  Only gzh_wait and gzh_linger_or_wait wait, and neither a
- * signal handler nor another greenlet or thread runs between two lines, but where a method in Python is called,
- * Python's lock is let go, or an object is made and a garbage collection begins.
+ * methods in Python, _recv_in_python for recv, which can do all of it.  Only gzh_wait and gzh_linger_or_wait
+ * wait, and neither a signal handler nor another greenlet or thread runs between two lines, but where a method in
+ * Python is called, Python's lock is let go, or an object is made and a garbage collection begins.
  *
  * All functions are called with Python's lock held; results that are objects are new references, and NULL
  * says that an exception is set. */
@@ -73,10 +73,11 @@ static inline gzh_socket *socket_of(const gzh_base *self)
     return (gzh_socket *)(uintptr_t)self->address;
 }
 
-/* No greenlet is in the middle of a message. */
-static inline bool is_whole(const gzh_base *self)
+/* No greenlet is in the middle of a message: that it receives, or sends.  (A Socket that was never made has none
+ * of the dicts.) */
+static inline bool is_empty(PyObject *parts_in_hand)
 {
-    return self->unread && self->unsent && PyDict_Size(self->unread) == 0 && PyDict_Size(self->unsent) == 0;
+    return parts_in_hand && PyDict_Size(parts_in_hand) == 0;
 }
 
 /* Whether a call can be tried at once, by what is given behind its first `before` arguments: flags; a copy is

@@ -311,7 +311,7 @@ static PyObject *receive_any(PyObject *object, PyObject *const *args, Py_ssize_t
     int flags;
     *is_result = true;
     got = NULL;
-    if (!self->ready || !self->address || !is_whole(self) ||
+    if (!self->ready || !self->address || !is_empty(self->unread) ||
         !gzh_is_plain(args, count, names, 0, &flags, &timeout, NULL))
         return gzh_in_python(object, otherwise, args, count, names);
     do {

@@ -84,7 +84,7 @@ PyObject *gzh_base_send(PyObject *object, PyObject *const *args, Py_ssize_t coun
     PyObject *timeout;
     int flags;
     bool in_place;
-    if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_whole(self) &&
+    if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_empty(self->unsent) &&
         gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
         const char *data = PyBytes_AsString(args[0]);
         size_t size = (size_t)PyBytes_Size(args[0]), below;
@@ -128,7 +128,7 @@ PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ss
     PyObject *timeout;
     int flags;
     bool in_place;
-    if (count > 0 && self->address && is_whole(self) &&
+    if (count > 0 && self->address && is_empty(self->unsent) &&
         gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
         size_t below;
         if (!is_copied_below(object, in_place, &below))

@@ -30,6 +30,7 @@
  * descriptors are few it leaves three of four to others. */
 #define PARK_ROOM 4
 #define PARK_MOST 256
+#define PARK_FREELY 32 /* so many without a look at that */
 #define PARK_PART 4
 #define A_MOMENT 200000000
 #define THREAD_LIMIT 256
@@ -154,12 +155,19 @@ static void *sweep(void *argument)
     return argument;
 }
 
+/* registry held */
+static bool is_park_full(void)
+{
+    return parked_count >= PARK_MOST ||
+           (parked_count >= PARK_FREELY && parked_count >= gzh_descriptor_limit() / PARK_PART);
+}
+
 /* registry held; the thread is in its semaphore, or about to be, and has no keeper.  An orphan's
  * helper may still hold it, and close it one day: it must not be another's by then.
  * True: when registry is free, begin_to_sweep. */
 static bool park_or_end(gzh_companion *c)
 {
-    if (c->orphan || parked_count >= PARK_MOST || parked_count >= gzh_descriptor_limit() / PARK_PART) {
+    if (c->orphan || is_park_full()) {
         wake_for(c, JOB_END);
         return false;
     }

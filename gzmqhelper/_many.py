@@ -116,7 +116,7 @@ class Many(Messages):
         self, messages: list[Any], progress: list[int], flags: int, copy: bool, timeout: float | None
     ) -> None:
         """Send the next ones: as many as can go at once, else one."""
-        if copy and not self._partial and self._send_at_once(messages, progress, flags):
+        if copy and not self._unsent and self._send_at_once(messages, progress, flags):
             return
         sent = progress[0]
         self._send_one(messages[sent], sent, flags, copy, timeout)
@@ -136,7 +136,9 @@ class Many(Messages):
         """Send those from there on that are bytes, as many as there is room for; returns how many."""
         while (rc := self._send_several(messages, progress, flags)) == YIELD:
             turn()
-        return 0 if rc in _NOTHING else check(rc, f"send_many on {self!r}")
+        if rc in _NOTHING:
+            return 0
+        return rc if rc > 0 else check(rc, f"send_many on {self!r}")
 
 
 def message_of_parts(parts: Any) -> Any:

@@ -164,7 +164,6 @@ class Messages(Batches):
         self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None
     ) -> MessageTracker | None:
         """Take a part of a message that is not its last. The first one waits until there is room."""
-        tracker = None
         if self._are_copied([part]):
             tracker = None if copy else FINISHED  # nobody can change it
         elif not isinstance(part, Frame):

@@ -25,11 +25,6 @@ class Parts(SocketBase):
     _unread: dict[ref[Helper], list[Any]]
     _unsent: dict[ref[Helper], list[Any]]
 
-    @property
-    def _partial(self) -> bool:
-        """Whether any greenlet is in the middle of a message."""
-        return bool(self._unread or self._unsent)
-
     def _forget_parts(self) -> None:
         self._unread.clear()
         self._unsent.clear()

@@ -111,7 +111,7 @@ class _Plan:
         check(rc, "" if rc >= 0 else self._name(items))
         # After that: while others ran, or another thread, one of them may have been left something.
         for index, socket in self.read:
-            if (length_hint(socket._batch) or socket._partial) and socket._has_unread():
+            if (length_hint(socket._batch) or socket._unread) and socket._has_unread():
                 rc += items[index].events == 0
                 items[index].events |= POLLIN
         return int(rc)

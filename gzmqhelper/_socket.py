@@ -200,8 +200,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
         else:
             self._open(ctx_or_socket, socket_type)
         sockets_here.add(ref(self, sockets_here.discard))
-        shadows = self._shadow_obj is not None
-        number = self.get(SocketOption.TYPE) if shadows else integer("socket_type", socket_type)
+        number = self.get(SocketOption.TYPE) if self._shadow else integer("socket_type", socket_type)
         self.type = _SOCKET_TYPES.get(number, number)
 
     def _open(self, context: Context[Any], socket_type: int) -> None:

@@ -306,7 +306,7 @@ def test_a_socket_forgets_who_died_in_the_middle_of_a_message(sockets):
     gevent.sleep(0)  # gevent's local forgets it in a callback
     gc.collect()
     # As long as anybody is in there, each receive and each send takes a longer way.
-    assert not pull._partial and not push._partial
+    assert not any((pull._unread, pull._unsent, push._unread, push._unsent))
 
 
 def test_parts_go_at_once_with_a_socket_that_is_dropped_in_the_middle_of_a_message(sockets):

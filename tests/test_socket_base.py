@@ -361,7 +361,24 @@ def test_what_a_signal_handler_sends_between_two_lines_takes_nothing_of_a_messag
         [[b"a", b"sent"], [b"b"]],
         [[b"a", b"b"]],
     )
-    assert not right._partial
+    assert not right._unread and not right._unsent
+
+
+def test_who_is_in_the_middle_of_a_message_keeps_nobody_from_the_quick_way_in_the_other_direction(
+    sockets, monkeypatch
+):
+    left, right = sockets.pair(zmq.PAIR, zmq.PAIR, "inproc")
+    left.send_multipart([b"1", b"2"])
+    assert right.recv() == b"1"
+    with monkeypatch.context() as quick:
+        quick.setattr(zmq.Socket, "_send_in_python", None)
+        right.send(b"sent")
+    left.send(b"begun", zmq.SNDMORE)
+    with monkeypatch.context() as quick:
+        quick.setattr(zmq.Socket, "_recv_in_python", None)
+        assert left.recv() == b"sent"
+    left.send(b"ended")
+    assert [right.recv() for _ in range(3)] == [b"2", b"begun", b"ended"]
 
 
 def test_without_a_threshold_of_its_own_a_socket_has_that_of_all(sockets):
