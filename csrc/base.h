@@ -55,6 +55,7 @@ typedef struct {
     X(linger_for, "linger_for")                                                          \
     X(start_here, "_start_here")                                                         \
     X(wait_read, "wait_read")                                                            \
+    X(wait_alone, "wait_alone")                                                          \
     X(line, "_line")                                                                     \
     X(io, "_io")                                                                         \
     X(check, "_check")                                                                   \

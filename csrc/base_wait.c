@@ -16,6 +16,7 @@ typedef struct {
     long waiting; /* how many greenlets of the thread wait in this library */
     int skip; /* how often not to linger: set by `linger` in _helper.py, and counted down there and here */
     char turned; /* the hub has looked at its descriptors since the last slice began */
+    char alone; /* a thread without greenlets, for all we know */
 } turns_base;
 
 typedef struct {
@@ -141,11 +142,19 @@ static PyObject *end(const awaited *what, helper_base *helper, bool give_up)
     return PyObject_CallFunctionObjArgs(what->end, what->ask, helper->companion, gives_up, NULL);
 }
 
-/* Let the hub run until the pipe is readable.  *expired: until the time has passed. */
-static bool sleep_on(const awaited *what, PyObject *pipe, const patience *p, bool *expired)
+static PyObject *what_sleeps(const helper_base *helper, const awaited *what)
 {
-    PyObject *function = what->others == Py_None ? PyObject_GetAttr(python, gzh_name.wait_read)
-                                                 : Py_NewRef(what->others);
+    if (what->others != Py_None)
+        return Py_NewRef(what->others);
+    bool alone = ((turns_base *)helper->turns)->alone;
+    return PyObject_GetAttr(python, alone ? gzh_name.wait_alone : gzh_name.wait_read);
+}
+
+/* Let the hub run until the pipe is readable.  *expired: until the time has passed. */
+static bool sleep_on(const helper_base *helper, const awaited *what, PyObject *pipe, const patience *p,
+                     bool *expired)
+{
+    PyObject *function = what_sleeps(helper, what);
     PyObject *seconds = NULL, *woken = NULL;
     if (function && (!p->expired || (seconds = seconds_left(p))))
         woken = PyObject_CallFunctionObjArgs(function, pipe, seconds, p->expired, NULL);
@@ -193,7 +202,7 @@ static PyObject *wait_with(helper_base *helper, const awaited *what, const patie
     bool expired = false, usable = true;
     while (got && gzh_is_code(got, GZH_WAIT)) {
         Py_DECREF(got);
-        got = sleep_on(what, pipe, p, &expired) ? end(what, helper, expired) : NULL;
+        got = sleep_on(helper, what, pipe, p, &expired) ? end(what, helper, expired) : NULL;
     }
     if (!got)
         usable = take_back(helper);
@@ -359,6 +368,7 @@ static PyMemberDef turns_members[] = {
     {"waiting", T_LONG, offsetof(turns_base, waiting), 0, NULL},
     {"skip", T_INT, offsetof(turns_base, skip), 0, NULL},
     {"turned", T_BOOL, offsetof(turns_base, turned), 0, NULL},
+    {"alone", T_BOOL, offsetof(turns_base, alone), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

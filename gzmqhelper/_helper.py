@@ -18,15 +18,18 @@ finalizer) may run between any two lines.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from errno import EBADF
+from math import ceil
 from types import TracebackType
 from typing import Any, Final, NoReturn
 from weakref import ref
 
 from gevent import Greenlet, Timeout, get_hub, getcurrent, sleep
+from gevent._hub_local import get_hub_if_exists
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
 from gevent.socket import wait_read as wait_read  # for C, which waits with it
@@ -40,6 +43,7 @@ from .constants import POLLIN, POLLOUT, POLLPRI, Errno
 
 _thread_number = original("_thread", "get_ident")
 _close = original("os", "close")  # at once: gevent's closes when its loop has looked
+_poller = original("select", "poll")
 
 WAIT: Final[int] = lib.GZH_WAIT
 YIELD: Final[int] = lib.GZH_YIELD
@@ -254,7 +258,7 @@ def open_companion() -> Any:
 
 def on_hub() -> bool:
     """Whether this is the hub's own greenlet, which may not wait."""
-    return getcurrent() is get_hub()
+    return getcurrent() is get_hub_if_exists()
 
 
 def may_not_wait() -> NoReturn:
@@ -266,6 +270,39 @@ def may_not_wait() -> NoReturn:
 
 class Expired(BaseException):
     """Our own timeout; never seen outside a wait."""
+
+
+def wait_alone(pipe: int, seconds: float | None = None, expired: Any = None) -> None:
+    """What `wait_read` does, for a thread that has no greenlets: it makes no hub, whose descriptors gevent
+    would keep when the thread ends."""
+    if has_hub():
+        wait_read(pipe, seconds, expired)
+    else:
+        _wait_for_any([(pipe, POLLIN)], seconds, expired)
+
+
+def has_hub() -> bool:
+    """Whether this thread is one of greenlets: it has a hub, or is the main one, whose signal handlers may
+    begin some at any time."""
+    turns = turns_here()
+    if turns.alone and get_hub_if_exists() is not None:
+        turns.alone = False
+    return not turns.alone
+
+
+_SYSTEM_EVENTS: Final = (
+    (POLLIN, select.POLLIN),
+    (POLLOUT, select.POLLOUT),
+    (POLLPRI, select.POLLPRI),
+)
+
+
+def _wait_for_any(wanted: Iterable[tuple[int, int]], seconds: float | None, expired: Any) -> None:
+    poller = _poller()
+    for descriptor, mask in wanted:
+        poller.register(descriptor, sum(system for zmq, system in _SYSTEM_EVENTS if mask & zmq))
+    if not poller.poll(None if seconds is None else ceil(seconds * 1000)):
+        raise expired
 
 
 def wait(
@@ -295,7 +332,8 @@ class Descriptors:
     def __init__(self, wanted: Iterable[tuple[int, int]]) -> None:
         self._watched: list[tuple[int, int]] = []
         self._odd: dict[int, int] = {}  # what the hub has no watchers for, and epoll's masks
-        for descriptor, mask in wanted:
+        self._wanted = [*wanted]
+        for descriptor, mask in self._wanted:
             events = (_READ if mask & POLLIN else 0) | (_WRITE if mask & POLLOUT else 0)
             if events:
                 self._watched.append((descriptor, events))
@@ -304,6 +342,9 @@ class Descriptors:
 
     def __call__(self, pipe: int, seconds: float | None = None, expired: Any = None) -> None:
         """What `wait_read` does, for the pipe and all of them: its place in `wait` is here."""
+        if not has_hub():
+            _wait_for_any([(pipe, POLLIN), *self._wanted], seconds, expired)
+            return
         hub = get_hub()
         waiter: Waiter[None] = Waiter(hub)
         watchers: list[Any] = []
@@ -362,6 +403,11 @@ def _ready_descriptor() -> int:
     return _ready
 
 
+def _begin_slice(nanoseconds: int) -> None:
+    let_go()
+    lib.gzh_slice(nanoseconds)
+
+
 class _Turns(TurnsBase):
     """Whether this OS thread's hub has turned since its greenlets were given a slice of time.
 
@@ -373,6 +419,7 @@ class _Turns(TurnsBase):
     def __init__(self) -> None:
         self.hub: Any = None
         self.turned = True
+        self.alone = _thread_number() != _main  # until it has a hub
         # Of `linger`: how many came in time; how often in a row none did; how often it was for the hub, and
         # not brought by us.
         self.answers = self.in_vain = self.gave_way = 0
@@ -389,8 +436,7 @@ class _Turns(TurnsBase):
         if self.turned:
             self.turned = False
             self._check.start(self._mark)
-        let_go()
-        lib.gzh_slice(_SHARE if self._line else _SLICE)
+        _begin_slice(_SHARE if self._line else _SLICE)
 
     def wait(self) -> None:
         # Not each in a wait_read: of several on one descriptor, libuv's loop wakes some four times
@@ -419,11 +465,15 @@ def turns_here() -> _Turns:
     return turns
 
 
+# Which thread handles signals; the one that imports this, as gevent has it too.
+_main = _thread_number()
 _parents: Final[list[_Turns]] = []
 
 
 def _in_child() -> None:
     """The copies of greenlets that waited wait for ever: they keep the count that they are in."""
+    global _main
+    _main = _thread_number()
     if not hasattr(_thread, "turns"):
         return
     # Kept: to free its watchers now, before gevent's loop is told of the fork, is a crash on libuv.
@@ -459,16 +509,16 @@ def linger(seconds: float | None, look: Callable[..., int], *what: Any) -> bool:
     if turns.answers >= _ANSWERS:
         turns.answers = 0
         return False
-    hub = get_hub()
-    descriptor = hub.loop.fileno()
+    hub: Any = get_hub_if_exists()
+    descriptor = -1 if hub is None else hub.loop.fileno()  # which poll(2) takes for none
     if descriptor is None:  # libev's select and poll have none, so what the hub waits for could not be seen
         return False
-    if hub.loop._callbacks or getcurrent() is hub:  # type: ignore[attr-defined]  # all loops have it
+    if hub is not None and (hub.loop._callbacks or getcurrent() is hub):
         return False
     others = turns.waiting
     # A loop's descriptor tells nothing of what they have begun to wait for since it slept last; but libev's
     # keeps a companion's from one wait to the next, libuv's none.
-    if others and "libuv" in type(hub.loop).__module__:
+    if others and hub is not None and "libuv" in type(hub.loop).__module__:
         turns.skip = 16
         return False
     rc = look(*what, descriptor, _MOMENT, not others)
@@ -492,10 +542,10 @@ def after_others(seconds: float | None, look: Callable[[], int]) -> int:
     many, as all of them would come before a timer and the network; or the last times were in vain.
     """
     turns = turns_here()
-    hub = get_hub()
-    if seconds is not None and seconds <= _LONG_ENOUGH:
+    hub: Any = get_hub_if_exists()
+    if hub is None or (seconds is not None and seconds <= _LONG_ENOUGH):
         return 0
-    if not 0 < len(hub.loop._callbacks) <= _READY or getcurrent() is hub:  # type: ignore[attr-defined]
+    if not 0 < len(hub.loop._callbacks) <= _READY or getcurrent() is hub:
         return 0
     if turns.pass_by:
         turns.pass_by -= 1
@@ -525,7 +575,10 @@ def turn(anyway: bool = False) -> None:
     anyway: even if it has.
     """
     turns = turns_here()
-    hub = get_hub()
+    hub = get_hub_if_exists() if turns.alone else get_hub()
+    if hub is None:  # nor are there other greenlets
+        _begin_slice(_SLICE)
+        return
     if turns.hub is not hub:
         turns.enter(hub)
     if (anyway or not turns.turned) and getcurrent() is not hub:

@@ -19,6 +19,7 @@ class TurnsBase:
     waiting: int  # how many greenlets are in a wait
     skip: int  # how often not to linger
     turned: bool
+    alone: bool  # a thread without greenlets, for all we know
     def _mark(self) -> None: ...
     def _go_on(self, nanoseconds: int, /) -> None: ...
 

@@ -79,20 +79,21 @@ _one_by_one = get_original("_thread", "allocate_lock")()
 
 
 class OsThread:
-    """A thread of the system with a hub of its own. Patched or not."""
+    """A thread of the system, with a hub of its own or without. Patched or not."""
 
-    def __init__(self, function, *args, tidy=True):
+    def __init__(self, function, *args, hub=True, tidy=True):
         self.result = self.error = None
         self.done = False
-        self._tidy = tidy
+        self._hub, self._tidy = hub, hub and tidy
         self._function, self._args = function, args
         gevent.get_hub()
         get_original("_thread", "start_new_thread")(self._run, ())
 
     def _run(self):
         try:
-            with _one_by_one:
-                gevent.get_hub()
+            if self._hub:
+                with _one_by_one:
+                    gevent.get_hub()
             self.result = self._function(*self._args)
         except BaseException as e:
             self.error = e

@@ -1,0 +1,196 @@
+"""OS threads without greenlets: they wait in the system, and need no hub, which gevent would never free."""
+
+import os
+
+import gevent
+import pytest
+from gevent._hub_local import get_hub_if_exists
+from gevent.monkey import get_original
+from life import Baseline, OsThread
+from support import run
+
+import gzmqhelper as zmq
+
+sleep_for_real = get_original("time", "sleep")
+
+
+def plain(function, *args):
+    return OsThread(function, *args, hub=False)
+
+
+def raises(errno, call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except zmq.ZMQError as e:
+        return e.errno == errno
+    return False
+
+
+def exchange(pull, push):
+    push.send(b"x")
+    return pull.recv() == b"x"
+
+
+def wait_in_vain(pull, push):
+    return raises(zmq.EAGAIN, pull.recv, timeout=0.002) and pull.poll(2) == 0
+
+
+def wait_for_a_descriptor(pull, push):
+    read, write = os.pipe()
+    poller = zmq.Poller()
+    poller.register(pull, zmq.POLLIN)
+    poller.register(read, zmq.POLLIN)
+    nothing = poller.poll(2)
+    os.write(write, b"x")
+    found = poller.poll(1000)
+    get_original("os", "close")(read)
+    get_original("os", "close")(write)
+    return nothing == [] and found == [(read, zmq.POLLIN)]
+
+
+def blocking_calls(pull, push):
+    with zmq.Context() as context, context.socket(zmq.REP) as rep:
+        rep.bind("tcp://127.0.0.1:*")
+        rep.unbind(rep.last_endpoint)
+    return True
+
+
+def flood(pull, push):
+    for _ in range(20_000):  # longer than a slice of time
+        push.send(b"x")
+        pull.recv()
+    return True
+
+
+@pytest.mark.parametrize("use", [exchange, wait_in_vain, wait_for_a_descriptor, blocking_calls, flood])
+def test_threads_that_come_and_go_leave_nothing(sockets, use):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc")
+
+    def once():
+        return use(pull, push), get_hub_if_exists()
+
+    assert plain(once).join() == (True, None)  # what the first one brings is kept once
+    baseline = Baseline()
+    for _ in range(20):
+        assert plain(once).join() == (True, None)
+    baseline.check()
+
+
+def test_what_one_waits_for_comes(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    thread = plain(lambda: [pull.recv() for _ in range(100)])
+    for number in range(100):
+        gevent.sleep(0.001)
+        push.send(b"%d" % number)
+    assert thread.join() == [b"%d" % number for number in range(100)]
+
+
+def test_a_thread_that_waits_for_room_sends_in_the_end(sockets, ticker):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH, "inproc", {"rcvhwm": 1}, {"sndhwm": 1})
+
+    def send_all():
+        for number in range(50):
+            push.send(b"%d" % number)
+
+    thread = plain(send_all)
+    gevent.sleep(0.02)
+    assert not thread.done
+    assert [pull.recv(timeout=5) for _ in range(50)] == [b"%d" % number for number in range(50)]
+    thread.join()
+
+
+@pytest.mark.parametrize("end", ["close", "term"])
+def test_a_thread_that_waits_is_told_of_the_end(end):
+    context = zmq.Context()
+    pull = context.socket(zmq.PULL)
+    errno = zmq.ENOTSOCK if end == "close" else zmq.ETERM
+
+    def wait():
+        ended = raises(errno, pull.recv)
+        pull.close()
+        return ended
+
+    thread = plain(wait)
+    gevent.sleep(0.02)
+    pull.close() if end == "close" else context.term()
+    assert thread.join()
+    context.term()
+
+
+def test_threads_ask_each_other(sockets, ticker):
+    rep, req = sockets.pair(zmq.REP, zmq.REQ)
+
+    def answer():
+        for _ in range(200):
+            rep.send(rep.recv())
+
+    def ask():
+        answers = []
+        for number in range(200):
+            req.send(b"%d" % number)
+            answers.append(req.recv())
+        return answers
+
+    answering, asking = plain(answer), plain(ask)
+    assert asking.join() == [b"%d" % number for number in range(200)]
+    answering.join()
+
+
+def test_once_it_has_greenlets_they_run_while_it_waits(sockets):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+
+    def use():
+        before = raises(zmq.EAGAIN, pull.recv, timeout=0.002), get_hub_if_exists()
+        gevent.spawn_later(0.01, push.send, b"from a greenlet of the thread")
+        try:
+            return before, pull.recv(timeout=5)
+        finally:
+            gevent.get_hub().destroy(destroy_loop=True)
+
+    assert plain(use).join() == ((True, None), b"from a greenlet of the thread")
+
+
+def test_a_child_of_such_a_thread_has_greenlets_in_its_main_thread(sockets):
+    pull = sockets(zmq.PULL)
+
+    def child():
+        gevent.reinit()
+        with zmq.Context() as context, context.socket(zmq.PAIR) as a, context.socket(zmq.PAIR) as b:
+            a.bind("inproc://child")
+            b.connect("inproc://child")
+            gevent.spawn_later(0.01, b.send, b"x")
+            return 0 if a.recv(timeout=5) == b"x" else 1
+
+    def fork():
+        raises(zmq.EAGAIN, pull.recv, timeout=0.002)
+        pid = get_original("os", "fork")()
+        if pid == 0:
+            status = 2
+            try:
+                status = child()
+            finally:
+                os._exit(status)
+        while (ended := get_original("os", "waitpid")(pid, os.WNOHANG))[0] == 0:
+            sleep_for_real(0.01)
+        return os.waitstatus_to_exitcode(ended[1])
+
+    assert plain(fork).join() == 0
+
+
+def test_the_main_thread_has_a_hub_at_once():
+    """A signal handler may begin greenlets there, which are to run while it waits."""
+    run(
+        """
+        import signal
+        import gevent
+        import gzmqhelper as zmq
+
+        context = zmq.Context()
+        a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        a.bind("inproc://main")
+        b.connect("inproc://main")
+        signal.signal(signal.SIGALRM, lambda *_: gevent.spawn(b.send, b"from a greenlet"))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert a.recv(timeout=10) == b"from a greenlet"
+        """
+    )
