@@ -26,7 +26,7 @@ typedef struct {
     unsigned long long address; /* and where it is; 0: neither was asked for yet */
     PyObject *turns;
     PyObject *waits_for; /* for report(): (frame, socket, call), see wait_for */
-    /* The address of an exception from outside that ended a send whose message has gone. */
+    /* The address of an exception from outside that ended the last wait, a send whose message has gone; else 0. */
     unsigned long long sent_despite;
     char busy, may_wait;
 } helper_base;
@@ -73,6 +73,9 @@ static helper_base *helper_here(void)
     return (helper_base *)helper;
 }
 
+/* What has ended one. */
+typedef enum { NEWS, TIME_IS_UP, FROM_OUTSIDE } wake_up;
+
 /* How long a wait may take. */
 typedef struct {
     uint64_t end;      /* on gzh_now_ns's clock */
@@ -97,20 +100,28 @@ static PyObject *seconds_left(const patience *p)
     return PyFloat_FromDouble(seconds > 0.001 ? seconds : 0.001);
 }
 
-/* Whether that is what was raised: then it is nobody else's business. */
-static bool has_expired(const patience *p)
+/* Of what was raised, if it is nobody else's business; then nothing is any more. */
+static wake_up what_woke(const patience *p)
 {
     PyObject *type, *value, *traceback;
+    wake_up woken = FROM_OUTSIDE;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (!p->expired || value != p->expired) {
+    PyObject *ours = PyObject_GetAttr(python, gzh_name.expired);
+    if (p->expired && value == p->expired)
+        woken = TIME_IS_UP;
+    else if (ours && PyErr_GivenExceptionMatches(value, ours))
+        /* The timer of a wait that Ctrl-C has ended while gevent was about to call it: it does all the same. */
+        woken = NEWS;
+    if (woken == FROM_OUTSIDE) {
         PyErr_Restore(type, value, traceback);
-        return false;
+    } else {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
     }
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
-    return true;
+    Py_XDECREF(ours);
+    return woken;
 }
 
 static void end_patience(patience *p)
@@ -150,19 +161,18 @@ static PyObject *what_sleeps(const helper_base *helper, const awaited *what)
     return PyObject_GetAttr(python, alone ? gzh_name.wait_alone : gzh_name.wait_read);
 }
 
-/* Let the hub run until the pipe is readable.  *expired: until the time has passed. */
-static bool sleep_on(const helper_base *helper, const awaited *what, PyObject *pipe, const patience *p,
-                     bool *expired)
+/* Let the hub run until the pipe is readable, or the time has passed.  FROM_OUTSIDE: an exception is set. */
+static wake_up sleep_on(const helper_base *helper, const awaited *what, PyObject *pipe, const patience *p)
 {
     PyObject *function = what_sleeps(helper, what);
     PyObject *seconds = NULL, *woken = NULL;
     if (function && (!p->expired || (seconds = seconds_left(p))))
         woken = PyObject_CallFunctionObjArgs(function, pipe, seconds, p->expired, NULL);
-    *expired = !woken && has_expired(p);
+    wake_up by = woken ? NEWS : what_woke(p);
     Py_XDECREF(woken);
     Py_XDECREF(seconds);
     Py_XDECREF(function);
-    return woken || *expired;
+    return by;
 }
 
 /* An exception from outside ended the wait: take the request back.  False: the companion is inside a call for it,
@@ -199,10 +209,11 @@ static void leave_companion(helper_base *helper)
 static PyObject *wait_with(helper_base *helper, const awaited *what, const patience *p)
 {
     PyObject *pipe = Py_NewRef(helper->descriptor), *got = begin(what, helper);
-    bool expired = false, usable = true;
+    bool usable = true;
     while (got && gzh_is_code(got, GZH_WAIT)) {
+        wake_up by = sleep_on(helper, what, pipe, p);
         Py_DECREF(got);
-        got = sleep_on(helper, what, pipe, p, &expired) ? end(what, helper, expired) : NULL;
+        got = by == FROM_OUTSIDE ? NULL : end(what, helper, by == TIME_IS_UP);
     }
     if (!got)
         usable = take_back(helper);
@@ -233,6 +244,7 @@ static PyObject *wait_with_this(helper_base *helper, const awaited *what, double
 {
     PyObject *got = NULL, *turns = Py_NewRef(helper->turns); /* a fork gives the helper others */
     patience p;
+    helper->sent_despite = 0; /* another exception may be there now */
     helper->busy = true;
     ((turns_base *)turns)->waiting++;
     if ((helper->waits_for = for_people(what)) && be_patient(&p, seconds)) {
@@ -429,7 +441,7 @@ static PyMemberDef helper_members[] = {
     {"_turns", T_OBJECT_EX, offsetof(helper_base, turns), 0, NULL},
     {"_waits_for", T_OBJECT, offsetof(helper_base, waits_for), READONLY, NULL},
     {"_address", T_ULONGLONG, offsetof(helper_base, address), 0, NULL},
-    {"_sent_despite", T_ULONGLONG, offsetof(helper_base, sent_despite), READONLY, NULL},
+    {"_sent_despite", T_ULONGLONG, offsetof(helper_base, sent_despite), 0, NULL},
     {"_busy", T_BOOL, offsetof(helper_base, busy), READONLY, NULL},
     {"_may_wait", T_BOOL, offsetof(helper_base, may_wait), 0, NULL},
     {NULL, 0, 0, 0, NULL},

@@ -100,6 +100,7 @@ class Many(Messages):
             raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
         waiting = list(messages)
         end = None if timeout is None else time.monotonic() + timeout
+        current()._sent_despite = 0  # another exception may be at that address now
         progress = [0]  # how many were sent; C adds to it itself, lest Ctrl-C come between
         try:
             while True:  # as in recv_many
@@ -116,7 +117,7 @@ class Many(Messages):
         self, messages: list[Any], progress: list[int], flags: int, copy: bool, timeout: float | None
     ) -> None:
         """Send the next ones: as many as can go at once, else one."""
-        if copy and not self._unsent and self._send_at_once(messages, progress, flags):
+        if copy and not (self._unsent or self._unread) and self._send_at_once(messages, progress, flags):
             return
         sent = progress[0]
         self._send_one(messages[sent], sent, flags, copy, timeout)

@@ -21,7 +21,7 @@ from crowd import (
     transports,
     until,
 )
-from support import Stopwatch
+from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper._many import Many
@@ -449,3 +449,31 @@ def test_requests_are_sent_one_at_a_time(sockets):
         req.send_many([b"one", b"two"])
     assert caught.value.errno == zmq.EFSM
     assert caught.value.sent == 1
+
+
+def test_who_goes_on_from_what_was_sent_loses_nothing_and_repeats_nothing(sockets):
+    push, pull = sockets.pair(zmq.PUSH, zmq.PULL, "inproc", {"sndhwm": 1}, {"rcvhwm": 1})
+    chance = random.Random(1)
+    received = []
+
+    def receive():
+        while True:
+            received.append(int(pull.recv()))
+            if chance.random() < 0.5:
+                gevent.sleep(chance.random() * 0.002)
+
+    receiver = gevent.spawn(receive)
+    count = timeouts = 0
+    while timeouts < 600:
+        messages = [b"%d" % number for number in range(count, count + 10)]
+        try:
+            # Now and then it ends while a message goes that had to wait.
+            with gevent.Timeout(chance.random() * 0.003):
+                count += push.send_many(messages)
+        except gevent.Timeout as e:
+            count += e.sent
+            timeouts += 1
+    assert wait_until(lambda: len(received) >= count)
+    gevent.sleep(0.01)
+    receiver.kill()
+    assert received == [*range(count)]

@@ -14,7 +14,7 @@ import gevent
 import pytest
 from forks import FORKS, run_forking
 from gevent import get_hub, getcurrent
-from life import Outcome, told_soon, waiting
+from life import Outcome, told_soon, waiting, waits
 from support import wait_until
 
 import gzmqhelper as zmq
@@ -417,3 +417,15 @@ def test_ctrl_c_in_the_hub_while_greenlets_yield_stops_none_of_them():
         signal.signal(signal.SIGALRM, before)
         hub.exception_stream = printed
     assert interrupted
+
+
+def test_the_timer_of_a_wait_that_is_over_ends_no_other(sockets):
+    """gevent calls a timer that Ctrl-C came before once more, when its wait has been left."""
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    waiter = waiting(pull.recv)
+    for _ in range(3):
+        get_hub().loop.run_callback(waiter.greenlet.throw, _helper.Expired())
+        gevent.sleep(0.001)
+        assert waits(waiter.greenlet)
+    push.send(b"x")
+    assert waiter.join().result == b"x"
