@@ -102,5 +102,7 @@ class Monitored:
 
         Waits, as `monitor` does, where the reader leaves no room for that, or was closed before.
         """
-        self._monitor_socket = None
+        # Not dropped, and closed with that, before it has been told: libzmq would wait for it.
+        reader, self._monitor_socket = self._monitor_socket, None
         self.monitor(None, 0)
+        del reader

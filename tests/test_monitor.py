@@ -440,3 +440,17 @@ def test_one_that_is_killed_inside_libzmq_leaves_no_monitor_either(sockets, tick
     assert wait_until(lambda: len(sockets.context._sockets) == 2)
     outcome = Outcome(pull.bind, "tcp://127.0.0.1:*").join()
     assert outcome.error is None
+
+
+@pytest.mark.timeout(60)
+def test_who_kept_no_reference_to_a_monitor_may_disable_it():
+    """libzmq's last event waits for its reader: who stops the monitor is not to close that first."""
+    for turn in range(100):
+        with zmq.Context() as context, context.socket(zmq.XSUB) as a, context.socket(zmq.XPUB) as b:
+            a.bind("tcp://127.0.0.1:*")
+            b.connect(a.last_endpoint)
+            a.send(b"\x01")
+            gevent.sleep(0.002 * (turn % 5))
+            b.get_monitor_socket()
+            with gevent.Timeout(10):
+                b.disable_monitor()
