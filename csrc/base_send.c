@@ -78,13 +78,20 @@ static PyObject *sent(PyObject *self, bool in_place)
     return in_place ? PyObject_GetAttr(self, gzh_name.tracker_of_copies) : Py_NewRef(Py_None);
 }
 
+/* No greenlet is in the middle of a message that it sends; nor, where that is against the socket's order, of one
+ * that it receives. */
+static bool is_between_messages(const gzh_base *self)
+{
+    return is_empty(self->unsent) && (is_empty(self->unread) || gzh_socket_order(socket_of(self)) == GZH_AT_WILL);
+}
+
 PyObject *gzh_base_send(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     gzh_base *self = (gzh_base *)object;
     PyObject *timeout;
     int flags;
     bool in_place;
-    if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_empty(self->unsent) &&
+    if (count > 0 && PyBytes_CheckExact(args[0]) && self->address && is_between_messages(self) &&
         gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
         const char *data = PyBytes_AsString(args[0]);
         size_t size = (size_t)PyBytes_Size(args[0]), below;
@@ -128,7 +135,7 @@ PyObject *gzh_base_send_multipart(PyObject *object, PyObject *const *args, Py_ss
     PyObject *timeout;
     int flags;
     bool in_place;
-    if (count > 0 && self->address && is_empty(self->unsent) &&
+    if (count > 0 && self->address && is_between_messages(self) &&
         gzh_is_plain(args, count, names, 1, &flags, &timeout, &in_place)) {
         size_t below;
         if (!is_copied_below(object, in_place, &below))

@@ -16,6 +16,7 @@ typedef struct {
 static const int GZH_WAIT, GZH_YIELD, GZH_FORKED, GZH_NO_THREAD, GZH_SEVERAL, GZH_LOOK;
 static const int GZH_NO_NEWS, GZH_NEWS, GZH_HELPED, GZH_GAVE_WAY, GZH_LINGERS;
 static const int GZH_KEEP, GZH_SLOT_BYTES;
+static const int GZH_BY_TURNS, GZH_RELAXED;
 static const int GZH_BIND, GZH_UNBIND, GZH_CONNECT, GZH_DISCONNECT, GZH_SET, GZH_GET;
 static const int GZH_MONITOR, GZH_JOIN, GZH_LEAVE, GZH_DRAFTS;
 extern unsigned gzh_generation;
@@ -61,6 +62,7 @@ int gzh_curve_public(char *public_key, const char *secret_key);
 int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
 void *gzh_socket_underlying(gzh_socket *socket);
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
+int gzh_socket_order(const gzh_socket *socket);
 int gzh_socket_linger(gzh_socket *socket, int hub_fd, int nanoseconds, bool alone);
 int gzh_poll_linger(const gzh_poll_item *items, int count, int hub_fd, int nanoseconds, bool alone);
 int gzh_send_message(gzh_socket *socket, gzh_companion *companion, gzh_message *message, int flags);

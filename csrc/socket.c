@@ -482,6 +482,11 @@ int gzh_socket_timeout(const gzh_socket *s, int direction)
     return atomic_load_explicit(&s->timeout[direction], memory_order_relaxed);
 }
 
+int gzh_socket_order(const gzh_socket *s)
+{
+    return !is_lock_step(s) ? GZH_AT_WILL : atomic_load(&s->relaxed) ? GZH_RELAXED : GZH_BY_TURNS;
+}
+
 void gzh_socket_close(gzh_socket *s, const int *linger)
 {
     if (s->generation != gzh_generation)

@@ -39,6 +39,9 @@ int gzh_socket_wrap(void *zmq_socket, bool shadow, gzh_socket **socket);
 void *gzh_socket_underlying(gzh_socket *socket);
 /* What RCVTIMEO (direction 0) and SNDTIMEO (1) say, in milliseconds; -1 is for ever. */
 int gzh_socket_timeout(const gzh_socket *socket, int direction);
+/* Whether it sends and receives by turns (REQ, REP), or may begin anew instead (REQ_RELAXED). */
+enum { GZH_AT_WILL, GZH_BY_TURNS, GZH_RELAXED };
+int gzh_socket_order(const gzh_socket *socket);
 
 /* What comes of the next; GZH_WAIT: it was not tried. */
 enum {

@@ -35,8 +35,9 @@ _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
 _MORE: Final = int(SNDMORE)
-# These take turns, so whether they could send now is no question to ask of POLLOUT.
-_NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP})
+# Of these POLLOUT does not tell whether they could take a message: they take turns; or, of a ROUTER, whose
+# peer it is for decides.
+_NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP, SocketType.ROUTER})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _end = lib.gzh_end
@@ -161,24 +162,27 @@ class Messages(Batches):
         return self._has_ready() or self._in_message()
 
     def _begin_or_go_on(
-        self, part: Any, flags: int, copy: bool, track: bool, timeout: float | None
+        self, parts: list[Any], flags: int, copy: bool, track: bool, timeout: float | None
     ) -> MessageTracker | None:
-        """Take a part of a message that is not its last. The first one waits until there is room."""
-        if self._are_copied([part]):
-            tracker = None if copy else FINISHED  # nobody can change it
-        elif not isinstance(part, Frame):
-            # Copied now, as the caller may change it before the message goes.
-            part = frame_of(part, None, copy, track and not copy, self.copy_threshold)
-            tracker = FINISHED if not copy and part._writable is None else part.tracker
-        elif track and part.tracker is None:
-            raise ValueError("Not a tracked message: make the Frame with track=True")
-        else:
-            tracker = part.tracker if track else None
-            part = part.copy()  # as the caller may close it
+        """Take parts of a message that are not its last: all, or none. The first one waits until there is
+        room."""
+        taken = [self._part_to_keep(part, copy, track) for part in parts]
+        self._heed_order()
         if not self._has_begun():
             self._wait_for_room(flags, timeout)
-        self._put_unsent(part)
-        return tracker
+        self._put_unsent([part for part, _ in taken])
+        return taken[-1][1]
+
+    def _part_to_keep(self, part: Any, copy: bool, track: bool) -> tuple[Any, MessageTracker | None]:
+        """What is sent when the message goes, whatever becomes of the part until then."""
+        if self._are_copied([part]):
+            return part, None if copy else FINISHED  # nobody can change it
+        if not isinstance(part, Frame):
+            part = frame_of(part, None, copy, track and not copy, self.copy_threshold)
+            return part, FINISHED if not copy and part._writable is None else part.tracker
+        if track and part.tracker is None:
+            raise ValueError("Not a tracked message: make the Frame with track=True")
+        return part.copy(), part.tracker
 
     def _wait_for_room(self, flags: int, timeout: float | None) -> None:
         """Before the first part of a message is taken."""
@@ -211,7 +215,7 @@ class Messages(Batches):
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
         if flags & SNDMORE:
-            return self._begin_or_go_on(data, flags, copy, track, timeout)
+            return self._begin_or_go_on([data], flags, copy, track, timeout)
         return self._send_parts([data], flags, copy, track, timeout)
 
     def _send_multipart_in_python(
@@ -229,7 +233,7 @@ class Messages(Batches):
         if not msg_parts:
             raise ValueError("a message has at least one part")
         if flags & SNDMORE:
-            return [self._begin_or_go_on(part, flags, copy, track, timeout) for part in msg_parts][-1]
+            return self._begin_or_go_on(msg_parts, flags, copy, track, timeout)
         return self._send_parts(msg_parts, flags, copy, track, timeout)
 
     def _send_parts(
@@ -245,6 +249,7 @@ class Messages(Batches):
             flags |= NOBLOCK
         # The socket says not to wait (SNDTIMEO), the call to do so.
         patient = timeout is not None and not flags & NOBLOCK
+        self._heed_order()
         rc = YIELD  # not tried yet
         if begun := self._take_unsent():
             parts = [*begun, *parts]
@@ -307,6 +312,8 @@ class Messages(Batches):
         pointer = self._ptr
         flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
         deadline = None if seconds is None else time.monotonic() + seconds
+        if self._unread and self._must_read_first():
+            mask &= ~POLLOUT
         lingers = LINGERS if mask == POLLIN else 0
         rc = self._events_now(mask, flags)
         if not (rc or flags):

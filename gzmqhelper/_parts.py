@@ -12,8 +12,10 @@ from __future__ import annotations
 from typing import Any
 from weakref import ref
 
+from . import errors
 from ._helper import Helper, current
-from ._native import SocketBase
+from ._native import SocketBase, lib
+from .constants import Errno
 
 
 class Parts(SocketBase):
@@ -24,6 +26,7 @@ class Parts(SocketBase):
     # last, that it has yet to send.
     _unread: dict[ref[Helper], list[Any]]
     _unsent: dict[ref[Helper], list[Any]]
+    _ptr: Any  # the C core's socket
 
     def _forget_parts(self) -> None:
         self._unread.clear()
@@ -38,6 +41,19 @@ class Parts(SocketBase):
     def _take_unsent(self) -> list[Any]:
         return self._unsent.pop(ref(current()), []) if self._unsent else []
 
+    def _must_read_first(self) -> bool:
+        """Whether the current greenlet may not send, as it has parts to take of what the other end said (REQ,
+        REP)."""
+        return self._in_message() and lib.gzh_socket_order(self._ptr) == lib.GZH_BY_TURNS
+
+    def _heed_order(self) -> None:
+        """Before something is sent. Raises `ZMQError`, EFSM."""
+        if self._unread:
+            if self._must_read_first():
+                raise errors.error(Errno.EFSM, f"send on {self!r}, of which parts are to be received first")
+            if lib.gzh_socket_order(self._ptr) == lib.GZH_RELAXED:
+                self._take_unread()  # of an answer that is not wanted any more
+
     def _has_begun(self) -> bool:
         """Whether the current greenlet is in the middle of a message that it sends."""
         return bool(self._unsent) and ref(current()) in self._unsent
@@ -45,12 +61,12 @@ class Parts(SocketBase):
     def _put_unread(self, parts: list[Any]) -> None:
         self._unread[self._key()] = parts
 
-    def _put_unsent(self, part: Any) -> None:
+    def _put_unsent(self, parts: list[Any]) -> None:
         key = ref(current())
         try:
-            self._unsent[key].append(part)  # (Between the two steps of this no handler comes.)
+            self._unsent[key].extend(parts)  # (Between the two steps of this no handler comes.)
         except KeyError:
-            self._unsent[self._key()] = [part]
+            self._unsent[self._key()] = parts
 
     def _key(self) -> ref[Helper]:
         """The current greenlet, until it goes; and then what is kept of it goes."""

@@ -58,9 +58,11 @@ class _Plan:
         count = self.count
         items = ffi.new(_ITEMS, count)
         ffi.memmove(items, self.items, count * _ITEM_BYTES)
-        for _, socket in self.sockets:
+        for index, socket in self.sockets:
             if socket._closed:  # since the plan was made: a shadow leads elsewhere from then on
                 raise errors.error(Errno.ENOTSOCK, f"poll on {socket!r}")
+            if socket._unread and socket._must_read_first():
+                items[index].mask &= ~POLLOUT
         others = []
         for index in self.others:
             items[index].fd = _descriptor_of(self.wanted[index][0])

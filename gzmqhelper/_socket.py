@@ -31,6 +31,7 @@ from .constants import (
     EVENTS,
     LAST_ENDPOINT,
     POLLIN,
+    POLLOUT,
     RCVHWM,
     RCVMORE,
     SNDHWM,
@@ -453,7 +454,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
         if option == SocketOption.FD and self.type in _THREAD_SAFE:
             warn(errors.DraftFDWarning(), stacklevel=2)
         if option == EVENTS and self._has_unread():
-            return int(value) | int(POLLIN)
+            return int(value) & ~int(POLLOUT if self._must_read_first() else 0) | int(POLLIN)
         return value
 
     def set(self, option: int, optval: int | bytes) -> None:
