@@ -219,7 +219,12 @@ class Frame:
         option = MessageOption.__members__.get(name.upper())
         if option is None:
             raise AttributeError(f"{type(self).__name__} has no attribute or option {name!r}")
-        return self.get(option)
+        try:
+            return self.get(option)
+        except errors.ZMQError as e:
+            if e.errno != Errno.EINVAL:
+                raise
+            raise AttributeError(f"{name}: {e}") from e
 
     @property
     def routing_id(self) -> int:

@@ -194,3 +194,11 @@ def test_a_tracker_s_wait_is_for_ever_if_it_is_false(pair):
     assert not waiting.dead
     right.recv()
     waiting.get(timeout=2)
+
+
+def test_an_option_that_libzmq_has_not_for_a_message_is_no_attribute():
+    frame = zmq.Frame(b"x")
+    assert not hasattr(frame, "srcfd")
+    assert getattr(frame, "SRCFD", "none") == "none"
+    with pytest.raises(zmq.ZMQError):
+        frame.get(zmq.MessageOption.SRCFD)
