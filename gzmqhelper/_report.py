@@ -151,7 +151,9 @@ def report() -> Report:
     running = sys._current_frames()
     waiting: list[Waiting] = []
     waits: list[FrameType | None] = []  # where they began
-    for helper in helpers():
+    # By companion, so that gevent, which numbers greenlets when it is asked, numbers them in that order.
+    numbers = {address: number for address, (number, *_) in requests.items()}
+    for helper in sorted(helpers(), key=lambda one: numbers.get(one._address, 0)):
         greenlet: Any = helper._greenlet()
         if greenlet is None:
             continue
@@ -168,7 +170,8 @@ def report() -> Report:
     counts = ffi.new("int[3]")
     lib.gzh_companion_counts(counts, counts + 1, counts + 2)
     return Report(
-        tuple(sorted(waiting, key=lambda one: one.since)),
+        # Those that came in one tick of the clock, too.
+        tuple(sorted(waiting, key=lambda one: (one.since, one.companion))),
         counts[2] or None,
         counts[0],
         counts[1],

@@ -540,3 +540,13 @@ def test_the_readme_shows_it_on_a_deadlock(tmp_path):
         return sorted(re.sub(r"\S*deadlock|[\d.:]+", "#", printed.strip()).splitlines())
 
     assert plain(shown) == plain(result.stdout)
+
+
+def test_those_that_came_at_once_stand_in_their_order(sockets):
+    pull = sockets(zmq.PULL)
+    readers = [gevent.spawn(pull.recv) for _ in range(20)]
+    gevent.sleep(0.02)
+    came = [(one.since, one.companion) for one in zmq.report().waiting]
+    assert came == sorted(came)
+    assert len(came) == 20
+    gevent.killall(readers)
