@@ -10,6 +10,7 @@ The map of the package; each line may import those above it:
     _native              the C core (csrc/): sockets that any greenlet of any thread may use
     _pins                memory that libzmq reads in place
     _arguments           errors that name an argument
+    _addresses           what may be wrong with an endpoint
     _helper              the narrow waist: the only module that waits (a receive does, through it, in C)
     _options             the option table
     _buffers             classes whose instances are buffers

@@ -8,9 +8,6 @@ from __future__ import annotations
 from operator import index
 from typing import Any
 
-from . import errors
-from .constants import Errno
-
 
 def duration(name: str, value: float) -> float:
     """A time as given, if it is one. Raises TypeError, or ValueError for a NaN, and names it."""
@@ -29,17 +26,6 @@ def integer(name: str, value: Any) -> int:
         return index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}") from None
-
-
-def endpoint(call: str, addr: Any) -> bytes:
-    """An endpoint, as C has it but for the NUL at its end. Raises TypeError, and `ZMQError`, EINVAL, for one
-    that libzmq would cut off."""
-    raw = addr.encode(errors="surrogateescape") if isinstance(addr, str) else addr  # as the names of files
-    if not isinstance(raw, bytes):
-        raise TypeError(f"{call}: expected str, got {type(addr).__name__}: {addr!r}")
-    if b"\0" in raw:
-        raise errors.error(Errno.EINVAL, f"{call}: addr={addr!r} has a NUL in it")
-    return raw
 
 
 def address_of(thing: Any) -> int:

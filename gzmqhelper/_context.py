@@ -36,6 +36,9 @@ __all__ = ["Context", "socket"]
 _new_lock = original("_thread", "allocate_lock")
 _exiting: Final[list[bool]] = []
 
+_NO_SUCH_TYPE: Final = frozenset({-int(Errno.EINVAL), -int(Errno.ENOTSUP)})
+_DRAFT_TYPES: Final = frozenset(range(SocketType.SERVER, SocketType.CHANNEL + 1))
+
 
 @atexit.register
 def _exit() -> None:
@@ -95,7 +98,7 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
             check(lib.gzh_context_shadow(ffi.cast("void *", shadow), out), "a shadow context")
         else:
             io_threads = integer("io_threads", io_threads)
-            check(lib.gzh_context_new(io_threads, out), f"a context with {io_threads} I/O threads")
+            _check(lib.gzh_context_new(io_threads, out), f"a context with {io_threads} I/O threads")
         values["_ptr"] = out[0]
         if not shadow:
             _by_address[self.underlying] = self
@@ -213,7 +216,10 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         rc = lib.gzh_socket_open(self._ptr, integer("socket_type", socket_type), out)
         if rc < 0:
             known = socket_type in SocketType._value2member_map_
-            check(rc, f"a socket of type {SocketType(socket_type).name if known else socket_type}")
+            about = f"a socket of type {SocketType(socket_type).name if known else socket_type}"
+            if rc in _NO_SUCH_TYPE and socket_type in _DRAFT_TYPES:
+                raise errors.no_drafts(about)
+            check(rc, about, "libzmq has no such type" if rc in _NO_SUCH_TYPE else None)
 
     def _add_socket(self, socket: Any) -> None:
         self._sockets.add(socket)
@@ -270,13 +276,14 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
         """An option of the context (zmq_ctx_get). Raises `ZMQError`, EINVAL."""
         self._check_open("Context.get")
         option = integer("option", option)
-        return check(lib.gzh_context_get(self._ptr, option), f"context option {option}")
+        return _check(lib.gzh_context_get(self._ptr, option), _options.describe_context(option))
 
     def set(self, option: int, optval: int) -> None:
         """Set an option of the context (zmq_ctx_set). Raises `ZMQError`, EINVAL."""
         self._check_open("Context.set")
         option, optval = integer("option", option), integer("optval", optval)
-        check(lib.gzh_context_set(self._ptr, option, optval), f"context option {option} = {optval}")
+        about = f"{_options.describe_context(option)} = {optval}"
+        _check(lib.gzh_context_set(self._ptr, option, optval), about)
 
     def getsockopt(self, opt: int) -> Any:
         """The default for an option of its sockets. Raises KeyError if none was set."""
@@ -319,6 +326,11 @@ class Context(OptionAttributes, OfASocket["_Socket_co"]):
 
     def __dir__(self) -> list[str]:
         return [*object.__dir__(self), *(option.name for option in ContextOption)]
+
+
+def _check(rc: int, about: str) -> int:
+    no_option = "libzmq has no such option of a context, or does not take this value"
+    return check(rc, about, no_option if rc == -int(Errno.EINVAL) else None)
 
 
 def _in_child() -> None:

@@ -79,7 +79,7 @@ _MAY_LINGER: Final = (
 ) > 1
 
 
-def check(rc: int, about: str = "") -> int:
+def check(rc: int, about: str = "", advice: str | None = None) -> int:
     """`errors.check`, for the codes that are no errno too."""
     if rc >= 0:
         return rc
@@ -95,7 +95,7 @@ def check(rc: int, about: str = "") -> int:
             f"No thread for this ({about}): the system gave no new thread, "
             "raise the limit with ulimit -u (or the container's limit of processes)",
         )
-    return errors.check(rc, about)
+    return errors.check(rc, about, advice)
 
 
 # What libev and libuv call them, and epoll.
@@ -264,7 +264,7 @@ def on_hub() -> bool:
 def may_not_wait() -> NoReturn:
     raise BlockingSwitchOutError(
         "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
-        "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
+        "handler or a finalizer), which may not wait: use NOBLOCK where the call takes it, or gevent.spawn"
     )
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import gevent
 
 from . import errors
-from ._arguments import endpoint, integer
+from ._addresses import endpoint
+from ._arguments import integer
 from ._helper import check
 from ._native import ffi, lib
 from .constants import EVENT_ALL, PAIR, Errno

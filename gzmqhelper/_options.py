@@ -12,7 +12,7 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Final
 
-from .constants import ContextOption, SocketOption, _OptType
+from .constants import ContextOption, Errno, SocketOption, _OptType
 
 
 class _Type:
@@ -102,6 +102,12 @@ _TABLE: Final[Mapping[int, tuple[_Type, str]]] = {
     _O.GSSAPI_SERVICE_PRINCIPAL: (_TEXT, "rw"),
 }
 _OTHERS: Final = (_INT, "rw")
+# What is not for a log.
+_SECRET: Final = frozenset({_O.PLAIN_PASSWORD, _O.CURVE_SECRETKEY, _O.SOCKS_PASSWORD, _O.WSS_KEY_PEM})
+_IDS: Final = frozenset({_O.ROUTING_ID, _O.CONNECT_ROUTING_ID})
+# This and those above are libzmq's draft API.
+_FIRST_DRAFT: Final = int(_O.ZAP_ENFORCE_DOMAIN)
+_DRAFT: Final = "libzmq has only if it was built with -DENABLE_DRAFTS=ON"
 _KNOWN: Final[frozenset[int]] = frozenset(SocketOption)
 
 for _option in SocketOption:
@@ -148,9 +154,44 @@ def writable(option: int) -> bool:
 
 def describe(option: int) -> str:
     """Name a socket option for an error's message: "option SUBSCRIBE, which can only be set"."""
-    name = SocketOption(option).name if option in _KNOWN else option
     limits = {"r": ", which can only be read", "w": ", which can only be set", "rw": ""}
-    return f"option {name}{limits[_TABLE.get(option, _OTHERS)[1]]}"
+    return f"{_name(option)}{limits[_TABLE.get(option, _OTHERS)[1]]}"
+
+
+def _name(option: int) -> str:
+    return f"option {SocketOption(option).name if option in _KNOWN else option}"
+
+
+def describe_context(option: int) -> str:
+    """The same of a context's option."""
+    known = option in ContextOption._value2member_map_
+    return f"context option {ContextOption(option).name if known else option}"
+
+
+def describe_set(option: int, value: object) -> str:
+    """The same of one that is to be set to a value: a secret is not shown, nor a long one in full."""
+    text = "..." if option in _SECRET else repr(value)
+    if len(text) > 80:
+        text = f"{text[:77]}..."
+    return f"{_name(option) if writable(option) else describe(option)} = {text}"
+
+
+def advice(errno: int, option: int, setting: bool) -> str | None:
+    """How to mend it that libzmq refused to set or to read a socket option, with that errno."""
+    kind, access = _TABLE.get(option, _OTHERS)
+    if errno != Errno.EINVAL:
+        return None
+    if option not in _KNOWN:
+        return "libzmq has no such option"
+    if ("w" if setting else "r") not in access:
+        return f"it cannot be {'set' if setting else 'read'}"
+    wanted = ""
+    if setting and kind is _KEY:
+        wanted = "a key is 32 bytes, or 40 characters of Z85; else "
+    elif setting and option in _IDS:
+        wanted = "it has 1 to 255 bytes; else "
+    draft = f", or it is of the draft API, which {_DRAFT}" if option >= _FIRST_DRAFT else ""
+    return f"{wanted}libzmq does not take this value, or this type of socket has no such option{draft}"
 
 
 def encode(option: int, value: object) -> bytes:
@@ -172,7 +213,7 @@ def encode(option: int, value: object) -> bytes:
         except struct_error:
             message = f"{describe(option)}: expected {kind.wants}, got {value!r}"
             raise OptionRangeError(message) from None
-    elif isinstance(value, str):
+    elif isinstance(value, str) and kind.number is None:
         raise TypeError(f"{describe(option)}: unicode not allowed, use set_string")
     raise TypeError(f"{describe(option)}: expected {kind.wants}, got {type(value).__name__}")
 

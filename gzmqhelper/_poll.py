@@ -129,6 +129,8 @@ class _Plan:
 def _descriptor_of(thing: Any) -> int:
     if isinstance(thing, int):
         descriptor = int(thing)
+    elif hasattr(thing, "underlying"):  # its descriptor is ready at other times than it
+        raise TypeError(f"a socket of another binding: give Socket.shadow(it) in its place: {thing!r}")
     elif hasattr(thing, "fileno"):
         try:
             descriptor = int(thing.fileno())

@@ -26,7 +26,7 @@ from ._messages import OF_METHODS_IN_C
 from ._native import ffi, lib
 from ._original import original
 from ._socket import Socket
-from .constants import LAST_ENDPOINT, SocketType
+from .constants import LAST_ENDPOINT, Errno, SocketType
 
 __all__ = ["Report", "Waiting", "report", "report_on_signal"]
 
@@ -308,7 +308,8 @@ def report_on_signal(signum: int = signal.SIGUSR1) -> None:
     with _lock:
         error = lib.gzh_signal_writes(signum, (_pipe or _begin())[1])
         if error:
-            raise errors.error(error, f"report_on_signal: signal {signum!r}")
+            advice = "it is no signal that a process can handle" if error == Errno.EINVAL else None
+            raise errors.error(error, f"report_on_signal: signal {signum!r}", advice)
         _signals.add(signum)
 
 

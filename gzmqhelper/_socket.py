@@ -14,9 +14,8 @@ from weakref import WeakValueDictionary, ref
 
 from gevent.exceptions import BlockingSwitchOutError
 
-from . import _options, errors
+from . import _addresses, _options, errors
 from ._arguments import address_of, integer
-from ._arguments import endpoint as endpoint_of
 from ._attributes import OptionAttributes
 from ._batches import sockets_here
 from ._endpoints import Endpoint, OfWhatIsReceived
@@ -145,8 +144,9 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
     that is killed, or leaves by a Timeout, while it waits loses nothing: what it would have received
     is the next message received.
 
-    flags, wherever they are taken: `NOBLOCK` raises `Again` instead of waiting. timeout, wherever it
-    is taken: seconds to wait before `Again`; None for what ``RCVTIMEO`` or ``SNDTIMEO`` say.
+    flags, wherever they are taken: `NOBLOCK` raises `Again` instead of waiting, and never lets others
+    run. timeout, wherever it is taken: seconds to wait before `Again`, 0 or less for not at all; None
+    for what ``RCVTIMEO`` or ``SNDTIMEO`` say.
     Every call raises `ZMQError`: ENOTSOCK if the socket is, or meanwhile gets, closed, and
     `ContextTerminated` if the context ends.
 
@@ -375,7 +375,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
 
     def _endpoint(self, operation: int, name: str, addr: str | bytes) -> str:
         """Make the call; returns the endpoint, of a bind as LAST_ENDPOINT has it."""
-        raw = endpoint_of(name, addr)
+        raw = _addresses.endpoint(name, addr)
         room = len(raw) + 1
         if operation == lib.GZH_BIND:
             room = max(room, _options.size(LAST_ENDPOINT))
@@ -383,7 +383,9 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
         data[0 : len(raw)] = raw
         rc = self._call(operation, 0, data, ffi.new("size_t *", room))
         if rc < 0:
-            check(rc, f"{name}: addr={addr!r}")
+            # (Of a transport that it knows only by name libzmq says nothing: that is an older errno.)
+            rc = -int(Errno.EINVAL) if rc == -int(Errno.EAGAIN) else rc
+            check(rc, f"{name}: addr={addr!r}", _addresses.advice(-rc, addr))
         endpoint = str(ffi.string(data).decode(errors="surrogateescape"))
         if operation == lib.GZH_BIND or operation == lib.GZH_CONNECT:
             self.__dict__["_last"] = endpoint  # for `_report.py`: a proxy keeps all others out of C
@@ -449,7 +451,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
                 break
             room *= 8  # endpoints know no limit, and libzmq does not say how long they are
         if rc < 0:
-            check(rc, _options.describe(option))
+            check(rc, _options.describe(option), _options.advice(-rc, option, setting=False))
         value = _options.decode(option, ffi.unpack(data, size[0]))
         if option == SocketOption.FD and self.type in _THREAD_SAFE:
             warn(errors.DraftFDWarning(), stacklevel=2)
@@ -467,7 +469,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
         raw = _options.encode(option, optval)
         rc = self._call(lib.GZH_SET, option, ffi.from_buffer(raw), ffi.new("size_t *", len(raw)))
         if rc < 0:
-            check(rc, f"{_options.describe(option)} = {optval!r}")
+            check(rc, _options.describe_set(option, optval), _options.advice(-rc, option, setting=True))
         if option in _TOPICS:
             self._heed_topic(option, raw)
 

@@ -229,25 +229,26 @@ _CLASSES: Final[dict[int, type[ZMQError]]] = {
 }
 
 
-def error(errno: int, about: str = "") -> ZMQError:
+def error(errno: int, about: str = "", advice: str | None = None) -> ZMQError:
     """Make, without raising it, the exception for an errno.
 
     ``about`` names the thing concerned, "tcp://*:5555" or "option LINGER", for the message: it says
-    what is wrong, with what, and how to mend it.
+    what is wrong, with what, and how to mend it; that is ``advice``, or else what the errno's usual
+    causes call for.
     """
     global _last
     _last = errno
     about = f" ({about})" if about else ""
-    advice = f": {_ADVICE[errno]}" if errno in _ADVICE else ""
-    return _CLASSES.get(errno, ZMQError)(errno, strerror(errno) + about + advice)
+    mend = advice or _ADVICE.get(errno)
+    return _CLASSES.get(errno, ZMQError)(errno, strerror(errno) + about + (f": {mend}" if mend else ""))
 
 
-def check(rc: int, about: str = "") -> int:
+def check(rc: int, about: str = "", advice: str | None = None) -> int:
     """Hand through the result of a function of the C core, or raise what it means.
 
-    Zero or more is a success, less is an errno, negated. ``about`` is as for `error`. Raises
+    Zero or more is a success, less is an errno, negated. ``about`` and ``advice`` are as for `error`. Raises
     `ZMQError`, or the subclass that the errno has.
     """
     if rc >= 0:
         return rc
-    raise error(-rc, about)
+    raise error(-rc, about, advice)

@@ -86,9 +86,17 @@ def test_an_option_of_the_future_is_taken_for_an_int() -> None:
     assert o.writable(FUTURE)
 
 
-@pytest.mark.parametrize("option", [c.LINGER, c.SUBSCRIBE, c.MAXMSGSIZE, FUTURE])
-def test_a_str_is_refused_and_set_string_offered(option: int) -> None:
-    with pytest.raises(TypeError, match="set_string"):
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        (c.SUBSCRIBE, "use set_string"),
+        (c.LINGER, "expected an int of 32 bits, got str"),
+        (c.MAXMSGSIZE, "expected an int of 64 bits, got str"),
+        (FUTURE, "expected an int"),
+    ],
+)
+def test_a_str_is_refused_and_set_string_offered_where_that_helps(option: int, advice: str) -> None:
+    with pytest.raises(TypeError, match=advice):
         o.encode(option, "abc")
 
 
