@@ -11,7 +11,7 @@ VENV := .venv
 help:
 	@echo "make demo    a broadcast server, three subscribers and a ticker, for ten seconds"
 	@echo "make test    all tests, checks and sanitizers (tox); some minutes"
-	@echo "make bench   the benchmarks, a quarter of an hour; a minute with ARGS=--quick"
+	@echo "make bench   the benchmarks, half an hour; a minute with ARGS=--quick"
 	@echo "make clean   remove all that was built and set up"
 	@echo "Another Python than python3: make PYTHON=python3.12 ..."
 

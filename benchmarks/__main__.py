@@ -1,6 +1,6 @@
 """Compare gzmqhelper with zmq.green, zmq.asyncio, plain pyzmq and C, side by side.
 
-    python -m benchmarks                       # all, about a quarter of an hour; or: make bench
+    python -m benchmarks                       # all, about half an hour; or: make bench
     python -m benchmarks recv send             # these only
     python -m benchmarks --quick               # a first impression, within a minute
     python -m benchmarks --plots docs/plots    # and the plots: half an hour
