@@ -290,6 +290,7 @@ def has_hub() -> bool:
     return not turns.alone
 
 
+_LONGEST: Final = 1_000_000  # seconds: poll(2) counts milliseconds, in an int
 _SYSTEM_EVENTS: Final = (
     (POLLIN, select.POLLIN),
     (POLLOUT, select.POLLOUT),
@@ -301,7 +302,9 @@ def _wait_for_any(wanted: Iterable[tuple[int, int]], seconds: float | None, expi
     poller = _poller()
     for descriptor, mask in wanted:
         poller.register(descriptor, sum(system for zmq, system in _SYSTEM_EVENTS if mask & zmq))
-    if not poller.poll(None if seconds is None else ceil(seconds * 1000)):
+    # (One that is longer is a wake-up, as those for nothing are.)
+    ready = poller.poll(None if seconds is None else ceil(min(seconds, _LONGEST) * 1000))
+    if not ready and seconds is not None and seconds <= _LONGEST:
         raise expired
 
 

@@ -10,6 +10,7 @@ from life import Baseline, OsThread
 from support import run
 
 import gzmqhelper as zmq
+from gzmqhelper import _helper
 
 sleep_for_real = get_original("time", "sleep")
 
@@ -83,6 +84,20 @@ def test_what_one_waits_for_comes(sockets, ticker):
         gevent.sleep(0.001)
         push.send(b"%d" % number)
     assert thread.join() == [b"%d" % number for number in range(100)]
+
+
+def test_a_wait_may_be_as_long_as_any(sockets, monkeypatch):
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    monkeypatch.setattr(_helper, "_LONGEST", 0.005)
+    thread = plain(lambda: (pull.recv(timeout=1e300), raises(zmq.EAGAIN, pull.recv, timeout=0.02)))
+    gevent.sleep(0.02)  # several times as long
+    push.send(b"x")
+    assert thread.join() == (b"x", True)
+    monkeypatch.undo()
+    thread = plain(pull.recv, 0, True, False, 1e9)
+    gevent.sleep(0.02)
+    push.send(b"y")
+    assert thread.join() == b"y"
 
 
 def test_a_thread_that_waits_for_room_sends_in_the_end(sockets, ticker):
