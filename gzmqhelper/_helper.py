@@ -264,7 +264,7 @@ def on_hub() -> bool:
 def may_not_wait() -> NoReturn:
     raise BlockingSwitchOutError(
         "a ZeroMQ call that must wait was made on the hub's own greenlet (a callback, a signal "
-        "handler or a finalizer), which may not wait: use NOBLOCK where the call takes it, or gevent.spawn"
+        "handler or a finalizer), which may not wait: use NOBLOCK, or gevent.spawn"
     )
 
 

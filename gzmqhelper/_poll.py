@@ -129,7 +129,7 @@ class _Plan:
 def _descriptor_of(thing: Any) -> int:
     if isinstance(thing, int):
         descriptor = int(thing)
-    elif hasattr(thing, "underlying"):  # its descriptor is ready at other times than it
+    elif hasattr(type(thing), "underlying"):  # its descriptor is ready at other times than it
         raise TypeError(f"a socket of another binding: give Socket.shadow(it) in its place: {thing!r}")
     elif hasattr(thing, "fileno"):
         try:
