@@ -300,8 +300,12 @@ _SYSTEM_EVENTS: Final = (
 
 def _wait_for_any(wanted: Iterable[tuple[int, int]], seconds: float | None, expired: Any) -> None:
     poller = _poller()
+    events: dict[int, int] = {}  # as one may be there more than once
     for descriptor, mask in wanted:
-        poller.register(descriptor, sum(system for zmq, system in _SYSTEM_EVENTS if mask & zmq))
+        for zmq, system in _SYSTEM_EVENTS:
+            events[descriptor] = events.get(descriptor, 0) | (system if mask & zmq else 0)
+    for descriptor, mask in events.items():
+        poller.register(descriptor, mask)
     # (One that is longer is a wake-up, as those for nothing are.)
     ready = poller.poll(None if seconds is None else ceil(min(seconds, _LONGEST) * 1000))
     if not ready and seconds is not None and seconds <= _LONGEST:

@@ -86,6 +86,14 @@ def test_what_one_waits_for_comes(sockets, ticker):
     assert thread.join() == [b"%d" % number for number in range(100)]
 
 
+def test_a_descriptor_may_be_waited_for_in_two_ways():
+    read, write = os.pipe()
+    os.write(write, b"x")
+    _helper._wait_for_any([(read, zmq.POLLIN), (read, zmq.POLLPRI)], 5, TimeoutError())
+    get_original("os", "close")(read)
+    get_original("os", "close")(write)
+
+
 def test_a_wait_may_be_as_long_as_any(sockets, monkeypatch):
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
     monkeypatch.setattr(_helper, "_LONGEST", 0.005)
