@@ -291,11 +291,7 @@ def has_hub() -> bool:
 
 
 _LONGEST: Final = 1_000_000  # seconds: poll(2) counts milliseconds, in an int
-_SYSTEM_EVENTS: Final = (
-    (POLLIN, select.POLLIN),
-    (POLLOUT, select.POLLOUT),
-    (POLLPRI, select.POLLPRI),
-)
+_SYSTEM_EVENTS: Final = ((POLLIN, select.POLLIN), (POLLOUT, select.POLLOUT), (POLLPRI, select.POLLPRI))
 
 
 def _wait_for_any(wanted: Iterable[tuple[int, int]], seconds: float | None, expired: Any) -> None:
