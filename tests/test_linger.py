@@ -200,18 +200,32 @@ def test_a_receive_lingers_before_it_waits(pair, sockets, monkeypatch, company):
     answering.join()
 
 
-def test_a_receive_waits_after_some_news_that_were_no_message(pair, monkeypatch):
+@pytest.fixture
+def no_turn():
+    """The hub need not turn meanwhile, for which a receive would leave C."""
+    lib.gzh_slice(60_000_000_000)
+    yield
+    lib.gzh_slice(0)
+
+
+def test_a_receive_waits_after_some_news_that_were_no_message(pair, no_turn, monkeypatch):
     one, peer = pair
     tried = []
-    monkeypatch.setattr(_helper, "linger_for", lambda sock: not tried.append(sock))
+
+    def lying(sock):
+        tried.append(sock)
+        sleep(0.005)
+        return True
+
+    monkeypatch.setattr(_helper, "linger_for", lying)
     peer.send(b"first")
-    receiving = waiting(lambda: [one.recv(), one.recv()])  # (Before the first, the hub may have to turn.)
+    receiving = waiting(lambda: [one.recv(), one.recv()])
     assert tried == [one] * _helper.LINGERS
     peer.send(b"x")
     assert receiving.join().result == [b"first", b"x"]
 
 
-def test_an_exception_while_it_lingers_is_the_receives(pair, monkeypatch):
+def test_an_exception_while_it_lingers_is_the_receives(pair, no_turn, monkeypatch):
     one, peer = pair
     peer.send(b"first")
     assert one.recv() == b"first"
