@@ -73,7 +73,7 @@ static helper_base *helper_here(void)
     return (helper_base *)helper;
 }
 
-/* What has ended one. */
+/* What has ended a sleep. */
 typedef enum { NEWS, TIME_IS_UP, FROM_OUTSIDE } wake_up;
 
 /* How long a wait may take. */
@@ -100,19 +100,22 @@ static PyObject *seconds_left(const patience *p)
     return PyFloat_FromDouble(seconds > 0.001 ? seconds : 0.001);
 }
 
-/* Of what was raised, if it is nobody else's business; then nothing is any more. */
+/* What the exception means that has ended a sleep.  It is set no more, unless it came from outside. */
 static wake_up what_woke(const patience *p)
 {
     PyObject *type, *value, *traceback;
     wake_up woken = FROM_OUTSIDE;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *ours = PyObject_GetAttr(python, gzh_name.expired);
-    if (p->expired && value == p->expired)
+    if (p->expired && value == p->expired) {
         woken = TIME_IS_UP;
-    else if (ours && PyErr_GivenExceptionMatches(value, ours))
+    } else {
         /* The timer of a wait that Ctrl-C has ended while gevent was about to call it: it does all the same. */
-        woken = NEWS;
+        PyObject *ours = PyObject_GetAttr(python, gzh_name.expired);
+        if (ours && PyErr_GivenExceptionMatches(value, ours))
+            woken = NEWS;
+        Py_XDECREF(ours); /* (What is restored below takes the place of a failure.) */
+    }
     if (woken == FROM_OUTSIDE) {
         PyErr_Restore(type, value, traceback);
     } else {
@@ -120,7 +123,6 @@ static wake_up what_woke(const patience *p)
         Py_XDECREF(value);
         Py_XDECREF(traceback);
     }
-    Py_XDECREF(ours);
     return woken;
 }
 

@@ -31,7 +31,7 @@ def endpoint(call: str, addr: Any) -> bytes:
     if b"\0" in raw:
         raise errors.error(Errno.EINVAL, about, "there is a NUL in it")
     port = _port_of(raw.decode(errors="replace")) if raw.startswith(b"tcp:") else ""
-    if port.isdecimal() and int(port) > 65_535:
+    if port.isdecimal() and (len(port.lstrip("0")) > 5 or int(port) > 65_535):
         raise errors.error(Errno.EINVAL, about, "a port has at most 65535")
     return raw
 

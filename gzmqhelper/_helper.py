@@ -2,9 +2,9 @@
 which goes straight to what makes all waits, in C (csrc/base_wait.c).
 
 This is the only module that gives a request to a companion, waits on a completion pipe (with
-`gevent.socket.wait_read`), takes a request back, or knows gevent's hub. `_messages.py`, `_socket.py`,
-`_context.py`, `_poll.py`, `_proxy.py` and `_tracker.py` enter, with two functions of the C core: one that
-begins and one that ends.
+`gevent.socket.wait_read`; with poll(2) in an OS thread that has no hub, and so no other greenlet), takes a
+request back, or knows gevent's hub. `_messages.py`, `_socket.py`, `_context.py`, `_poll.py`, `_proxy.py` and
+`_tracker.py` enter, with two functions of the C core: one that begins and one that ends.
 
 Guarantees: when `wait` returns or raises, the request is out of every queue and the greenlet's
 companion is free again, or has been left to a call that it cannot leave. An exception from outside
@@ -29,7 +29,7 @@ from typing import Any, Final, NoReturn
 from weakref import ref
 
 from gevent import Greenlet, Timeout, get_hub, getcurrent, sleep
-from gevent._hub_local import get_hub_if_exists
+from gevent._hub_local import get_hub_if_exists  # all else that tells of a hub makes one
 from gevent.exceptions import BlockingSwitchOutError
 from gevent.hub import Waiter
 from gevent.socket import wait_read as wait_read  # for C, which waits with it
@@ -578,10 +578,10 @@ def turn(anyway: bool = False) -> None:
     anyway: even if it has.
     """
     turns = turns_here()
-    hub = get_hub_if_exists() if turns.alone else get_hub()
-    if hub is None:  # nor are there other greenlets
+    if not has_hub():
         _begin_slice(_SLICE)
         return
+    hub = get_hub()
     if turns.hub is not hub:
         turns.enter(hub)
     if (anyway or not turns.turned) and getcurrent() is not hub:

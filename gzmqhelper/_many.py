@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from . import errors
 from ._arguments import in_time
-from ._helper import WAIT, YIELD, check, current, turn
+from ._helper import WAIT, YIELD, Helper, check, current, turn
 from ._messages import Messages
 from ._native import lib
 from .constants import NOBLOCK, SNDMORE, Errno
@@ -100,7 +100,8 @@ class Many(Messages):
             raise ValueError("send_many: SNDMORE is for single parts; put the parts of a message in a list")
         waiting = list(messages)
         end = None if timeout is None else time.monotonic() + timeout
-        current()._sent_despite = 0  # another exception may be at that address now
+        if helper := Helper.current():
+            helper._sent_despite = 0  # another exception may be at that address now
         progress = [0]  # how many were sent; C adds to it itself, lest Ctrl-C come between
         try:
             while True:  # as in recv_many

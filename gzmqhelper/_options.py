@@ -107,7 +107,6 @@ _SECRET: Final = frozenset({_O.PLAIN_PASSWORD, _O.CURVE_SECRETKEY, _O.SOCKS_PASS
 _IDS: Final = frozenset({_O.ROUTING_ID, _O.CONNECT_ROUTING_ID})
 # This and those above are libzmq's draft API.
 _FIRST_DRAFT: Final = int(_O.ZAP_ENFORCE_DOMAIN)
-_DRAFT: Final = "libzmq has only if it was built with -DENABLE_DRAFTS=ON"
 _KNOWN: Final[frozenset[int]] = frozenset(SocketOption)
 
 for _option in SocketOption:
@@ -185,13 +184,16 @@ def advice(errno: int, option: int, setting: bool) -> str | None:
         return "libzmq has no such option"
     if ("w" if setting else "r") not in access:
         return f"it cannot be {'set' if setting else 'read'}"
-    wanted = ""
+    text = "this type of socket has no such option"
+    if setting:
+        text = f"libzmq does not take this value, or {text}"
     if setting and kind is _KEY:
-        wanted = "a key is 32 bytes, or 40 characters of Z85; else "
+        text = f"a key is 32 bytes, or 40 characters of Z85; else {text}"
     elif setting and option in _IDS:
-        wanted = "it has 1 to 255 bytes; else "
-    draft = f", or it is of the draft API, which {_DRAFT}" if option >= _FIRST_DRAFT else ""
-    return f"{wanted}libzmq does not take this value, or this type of socket has no such option{draft}"
+        text = f"it has 1 to 255 bytes; else {text}"
+    if option >= _FIRST_DRAFT:
+        text += ", or libzmq was built without its draft API (-DENABLE_DRAFTS=ON), which this is of"
+    return text
 
 
 def encode(option: int, value: object) -> bytes:

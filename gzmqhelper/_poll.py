@@ -44,6 +44,8 @@ class _Plan:
                 self.sockets.append((index, thing))
                 if flags & POLLIN:
                     self.read.append((index, thing))
+            elif hasattr(type(thing), "underlying"):  # its descriptor is ready at other times than it
+                raise TypeError(f"a socket of another binding: give Socket.shadow(it) in place of {thing!r}")
             else:
                 self.others.append(index)
         # Of sockets, of which messages are all that is asked for: one may linger for those.
@@ -129,8 +131,6 @@ class _Plan:
 def _descriptor_of(thing: Any) -> int:
     if isinstance(thing, int):
         descriptor = int(thing)
-    elif hasattr(type(thing), "underlying"):  # its descriptor is ready at other times than it
-        raise TypeError(f"a socket of another binding: give Socket.shadow(it) in its place: {thing!r}")
     elif hasattr(thing, "fileno"):
         try:
             descriptor = int(thing.fileno())

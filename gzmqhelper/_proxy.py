@@ -27,10 +27,6 @@ def _end(ask: tuple[Any, ...], companion: Any, give_up: bool) -> int:
     return int(lib.gzh_proxy_end(companion))
 
 
-def _name_of(cls: type) -> str:
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
-
-
 def _run(name: str, *sockets: Socket | None, prefixes: tuple[bytes, bytes] | None = None) -> int:
     pointers = []
     for position, (role, socket) in enumerate(
@@ -39,7 +35,9 @@ def _run(name: str, *sockets: Socket | None, prefixes: tuple[bytes, bytes] | Non
         if socket is None and position > 1:
             pointers.append(_NULL)
         elif not isinstance(socket, Socket):
-            raise TypeError(f"{name}: {role} must be a gzmqhelper.Socket, got {_name_of(type(socket))}")
+            cls = type(socket)
+            got = f"{cls.__module__}.{cls.__qualname__}"  # pyzmq's has the same name
+            raise TypeError(f"{name}: {role} must be a gzmqhelper.Socket, got {got}")
         elif socket.closed:
             raise errors.error(Errno.ENOTSOCK, f"{name}: {role}={socket!r}")
         else:

@@ -11,6 +11,7 @@ import warnings
 
 import gevent
 import heartbeat
+import pytest
 from gevent.monkey import get_original
 from heart import run_delay
 
@@ -181,6 +182,16 @@ class Sockets:
             sock.close(0)
         with gevent.Timeout(10):
             self.context.term()
+
+
+def refused(number, call, *args, says=()):
+    """A call is refused with that errno, and with these words; returns all that is said."""
+    with pytest.raises(zmq.ZMQError) as caught:
+        call(*args)
+    assert caught.value.errno == number, caught.value
+    for words in says:
+        assert words in str(caught.value)
+    return str(caught.value)
 
 
 def wait_until(condition, seconds=5):

@@ -5,7 +5,7 @@ import errno
 import gevent
 import pytest
 from life import Outcome, waiting
-from support import run
+from support import refused, run
 
 import gzmqhelper as zmq
 
@@ -16,14 +16,6 @@ def pair(sockets):
     left, right = sockets.pair(zmq.DEALER, zmq.DEALER, "inproc")
     left.rcvtimeo = right.rcvtimeo = left.sndtimeo = right.sndtimeo = 2000
     return left, right
-
-
-def refused(number, call, *args, says=()):
-    with pytest.raises(zmq.ZMQError) as caught:
-        call(*args)
-    assert caught.value.errno == number
-    for words in says:
-        assert words in str(caught.value)
 
 
 # ---- endpoints -------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, Final
 
 from .. import errors
+from .._addresses import ZAP
 from .._context import Context
 from .._socket import Socket
 from ..constants import REP
@@ -25,7 +26,6 @@ __all__ = ["CURVE_ALLOW_ANY", "Authenticator"]
 
 CURVE_ALLOW_ANY = "*"
 VERSION: Final = b"1.0"
-ENDPOINT: Final = "inproc://zeromq.zap.01"
 
 _ANY: Final = "*"
 
@@ -67,7 +67,7 @@ class Authenticator:
         socket = self.context.socket(REP, socket_class=Socket)
         try:
             socket.linger = 1
-            socket.bind(ENDPOINT)
+            socket.bind(ZAP)
         except BaseException:
             socket.close()
             raise
@@ -85,7 +85,7 @@ class Authenticator:
             return
         try:
             # After a close alone libzmq takes a while to give the endpoint up.
-            socket.unbind(ENDPOINT)
+            socket.unbind(ZAP)
         except errors.ZMQError:
             pass  # closed already, or its context has ended
         finally:
