@@ -51,6 +51,7 @@ typedef struct {
     X(current, "current")                                                                \
     X(Helper, "Helper")                                                                  \
     X(expired, "Expired")                                                                \
+    X(over, "over")                                                                      \
     X(may_not_wait, "may_not_wait")                                                      \
     X(linger_for, "linger_for")                                                          \
     X(start_here, "_start_here")                                                         \

@@ -100,6 +100,20 @@ static PyObject *seconds_left(const patience *p)
     return PyFloat_FromDouble(seconds > 0.001 ? seconds : 0.001);
 }
 
+/* Whether it is from the timer of a wait that is over: if Ctrl-C ends one while gevent is about to call its timer, it
+ * does all the same.  (One that goes on is further out on this stack, as a signal handler waits on it too.) */
+static bool is_stray(PyObject *exception)
+{
+    PyObject *expired = PyObject_GetAttr(python, gzh_name.expired), *over = NULL;
+    if (expired && PyErr_GivenExceptionMatches(exception, expired))
+        over = PyObject_GetAttr(exception, gzh_name.over);
+    bool is = over == Py_True;
+    Py_XDECREF(over);
+    Py_XDECREF(expired);
+    PyErr_Clear();
+    return is;
+}
+
 /* What the exception means that has ended a sleep.  It is set no more, unless it came from outside. */
 static wake_up what_woke(const patience *p)
 {
@@ -107,15 +121,10 @@ static wake_up what_woke(const patience *p)
     wake_up woken = FROM_OUTSIDE;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (p->expired && value == p->expired) {
+    if (p->expired && value == p->expired)
         woken = TIME_IS_UP;
-    } else {
-        /* The timer of a wait that Ctrl-C has ended while gevent was about to call it: it does all the same. */
-        PyObject *ours = PyObject_GetAttr(python, gzh_name.expired);
-        if (ours && PyErr_GivenExceptionMatches(value, ours))
-            woken = NEWS;
-        Py_XDECREF(ours); /* (What is restored below takes the place of a failure.) */
-    }
+    else if (is_stray(value))
+        woken = NEWS;
     if (woken == FROM_OUTSIDE) {
         PyErr_Restore(type, value, traceback);
     } else {
@@ -128,10 +137,15 @@ static wake_up what_woke(const patience *p)
 
 static void end_patience(patience *p)
 {
+    PyObject *type, *value, *traceback;
+    if (!p->expired)
+        return;
+    PyErr_Fetch(&type, &value, &traceback);
     /* It knows the frames of this greenlet, and the hub still knows it: a socket that is dropped now would not
      * go yet. */
-    if (p->expired)
-        PyException_SetTraceback(p->expired, Py_None);
+    PyException_SetTraceback(p->expired, Py_None);
+    PyObject_SetAttr(p->expired, gzh_name.over, Py_True);
+    PyErr_Restore(type, value, traceback);
     Py_CLEAR(p->expired);
 }
 
@@ -246,7 +260,6 @@ static PyObject *wait_with_this(helper_base *helper, const awaited *what, double
 {
     PyObject *got = NULL, *turns = Py_NewRef(helper->turns); /* a fork gives the helper others */
     patience p;
-    helper->sent_despite = 0; /* another exception may be there now */
     helper->busy = true;
     ((turns_base *)turns)->waiting++;
     if ((helper->waits_for = for_people(what)) && be_patient(&p, seconds)) {

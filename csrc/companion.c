@@ -212,6 +212,7 @@ static void *companion_main(void *argument)
     }
     gzh_lock(&registry);
     living--;
+    c->has_thread = false; /* its hold ends, an orphan's helper may still have its own */
     bool last = let_go(c);
     gzh_unlock(&registry);
     if (last)

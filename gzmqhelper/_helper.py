@@ -31,7 +31,7 @@ from weakref import ref
 from gevent import Greenlet, Timeout, get_hub, getcurrent, sleep
 from gevent._hub_local import get_hub_if_exists  # all else that tells of a hub makes one
 from gevent.exceptions import BlockingSwitchOutError
-from gevent.hub import Waiter
+from gevent.hub import MAIN_THREAD_IDENT, Waiter  # type: ignore[attr-defined]  # not in its stubs
 from gevent.socket import wait_read as wait_read  # for C, which waits with it
 
 from . import errors
@@ -269,7 +269,9 @@ def may_not_wait() -> NoReturn:
 
 
 class Expired(BaseException):
-    """Our own timeout; never seen outside a wait."""
+    """Our own timeout; never seen outside a wait. over: its wait has ended."""
+
+    over = False
 
 
 def wait_alone(pipe: int, seconds: float | None = None, expired: Any = None) -> None:
@@ -468,8 +470,8 @@ def turns_here() -> _Turns:
     return turns
 
 
-# Which thread handles signals; the one that imports this, as gevent has it too.
-_main = _thread_number()
+# Which thread handles signals; another may be the first to import this.
+_main = MAIN_THREAD_IDENT
 _parents: Final[list[_Turns]] = []
 
 
@@ -590,8 +592,10 @@ def turn(anyway: bool = False) -> None:
 
 
 def leave_hub() -> None:
-    """This OS thread has no more use for its hub and the greenlets in it; the next wait makes a new one."""
-    get_hub().destroy(destroy_loop=True)
+    """This OS thread has no more use for its hub, if it has one, and the greenlets in it."""
+    hub: Any = get_hub_if_exists()
+    if hub is not None:
+        hub.destroy(destroy_loop=True)
 
 
 waits_as(sys.modules[__name__])

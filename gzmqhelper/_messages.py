@@ -23,6 +23,7 @@ from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
 from ._helper import LINGERS, WAIT, YIELD, after_others, check, linger_for, on_hub, turn, wait
 from ._native import ffi, lib, untracked
+from ._parts import Unsent
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
@@ -168,10 +169,22 @@ class Messages(Batches):
         room."""
         taken = [self._part_to_keep(part, copy, track) for part in parts]
         self._heed_order()
+        if timeout is not None and duration("timeout", timeout) <= 0:
+            flags |= NOBLOCK
         if not self._has_begun():
+            self._take_unsent()  # of one that was tried, and is given up with this
             self._wait_for_room(flags, timeout)
-        self._put_unsent([part for part, _ in taken])
+        self._put_unsent([part for part, _ in taken], flags)
         return taken[-1][1]
+
+    def _heed_order(self) -> None:
+        """Before something is sent. Raises `ZMQError`: EFSM, or what one that is closed says."""
+        if self._unread:
+            if self._must_read_first():
+                self._events_now(POLLOUT, NOBLOCK, "send")
+                raise errors.error(Errno.EFSM, f"send on {self!r}, of which parts are to be received first")
+            if lib.gzh_socket_order(self._ptr) == lib.GZH_RELAXED:
+                self._take_unread()  # of an answer that is not wanted any more
 
     def _part_to_keep(self, part: Any, copy: bool, track: bool) -> tuple[Any, MessageTracker | None]:
         """What is sent when the message goes, whatever becomes of the part until then."""
@@ -186,8 +199,6 @@ class Messages(Batches):
 
     def _wait_for_room(self, flags: int, timeout: float | None) -> None:
         """Before the first part of a message is taken."""
-        if timeout is not None and duration("timeout", timeout) <= 0:
-            flags |= NOBLOCK
         never = self.type in _RECEIVE_ONLY
         asked = not never and self.type not in _NOT_ASKED
         # One that is closed says so here, whatever its type.
@@ -244,15 +255,37 @@ class Messages(Batches):
         track: bool,
         timeout: float | None,
     ) -> MessageTracker | None:
-        pointer = self._ptr
         if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= NOBLOCK
+        self._heed_order()
+        begun = self._take_unsent()
+        if begun.was_tried and len(parts) > 1:
+            begun = Unsent()  # it is given up: this is another
+        if not begun or self.type != SocketType.ROUTER:
+            return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)
+        # libzmq would have found with the first part that there is no room, and not waited then. A last part
+        # alone would mean nothing to it, so that is the rest of this.
+        try:
+            flags |= begun.flags & NOBLOCK
+            return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)
+        except errors.Again:
+            self._put_unsent_back(begun)
+            raise
+
+    def _send_whole(
+        self,
+        parts: list[Any],
+        begun: int,
+        flags: int,
+        copy: bool,
+        track: bool,
+        timeout: float | None,
+    ) -> MessageTracker | None:
+        """begun: how many of the parts were given before, and are as they are sent."""
+        pointer = self._ptr
         # The socket says not to wait (SNDTIMEO), the call to do so.
         patient = timeout is not None and not flags & NOBLOCK
-        self._heed_order()
         rc = YIELD  # not tried yet
-        if begun := self._take_unsent():
-            parts = [*begun, *parts]
         copied = copy or self._are_copied(parts)
         if copied and not track and (tried := self._send_copies(parts, flags)):
             if tried > 0:
@@ -260,7 +293,7 @@ class Messages(Batches):
             rc = tried
             if rc != WAIT and not (rc == _EAGAIN and patient):
                 raise _failed(rc, "send", self)
-        message, tracker = message_of(parts, copy, track, self.copy_threshold, len(begun))
+        message, tracker = message_of(parts, copy, track, self.copy_threshold, begun)
         while rc == YIELD and (rc := lib.gzh_send_message(pointer, _NULL, message, flags)) == YIELD:
             turn()
         if rc == WAIT or (rc == _EAGAIN and patient):

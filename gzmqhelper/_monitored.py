@@ -105,5 +105,7 @@ class Monitored:
         """
         # Not dropped, and closed with that, before it has been told: libzmq would wait for it.
         reader, self._monitor_socket = self._monitor_socket, None
-        self.monitor(None, 0)
-        del reader
+        try:
+            self.monitor(None, 0)
+        finally:
+            del reader  # an exception keeps all that is here

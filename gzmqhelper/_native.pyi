@@ -7,6 +7,7 @@ from weakref import ref
 
 from ._frame import Frame
 from ._helper import Helper, _Turns
+from ._parts import Unsent
 from ._tracker import MessageTracker
 
 ffi: Any
@@ -47,7 +48,7 @@ class SocketBase:
     _batch: Iterator[Any]
     _ready: Iterator[Any]
     _unread: dict[ref[Helper], list[Any]]
-    _unsent: dict[ref[Helper], list[Any]]
+    _unsent: dict[ref[Helper], Unsent]
     _c_address: int
     _c_own: bool
     @overload

@@ -9,13 +9,27 @@ each is put there, or taken, in one step.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
-from . import errors
 from ._helper import Helper, current
 from ._native import SocketBase, lib
-from .constants import Errno
+
+
+class Unsent(list[Any]):
+    """The parts of a message that were given, but for the last, and go with it.
+
+    flags: of the call that gave the first. was_tried: the last one was given too, and there was no room; it
+    may be given again.
+    """
+
+    __slots__ = ("flags", "was_tried")
+
+    def __init__(self, parts: Iterable[Any] = (), flags: int = 0) -> None:
+        super().__init__(parts)
+        self.flags = flags
+        self.was_tried = False
 
 
 class Parts(SocketBase):
@@ -25,7 +39,7 @@ class Parts(SocketBase):
     # By greenlet, without those that have none: the parts that it has yet to take, and those, but for the
     # last, that it has yet to send.
     _unread: dict[ref[Helper], list[Any]]
-    _unsent: dict[ref[Helper], list[Any]]
+    _unsent: dict[ref[Helper], Unsent]
     _ptr: Any  # the C core's socket
 
     def _forget_parts(self) -> None:
@@ -38,35 +52,33 @@ class Parts(SocketBase):
     def _take_unread(self) -> list[Any]:
         return self._unread.pop(ref(current()), []) if self._unread else []
 
-    def _take_unsent(self) -> list[Any]:
-        return self._unsent.pop(ref(current()), []) if self._unsent else []
+    def _take_unsent(self) -> Unsent:
+        begun = self._unsent.pop(ref(current()), None) if self._unsent else None
+        return Unsent() if begun is None else begun
 
     def _must_read_first(self) -> bool:
         """Whether the current greenlet may not send, as it has parts to take of what the other end said (REQ,
         REP)."""
         return self._in_message() and lib.gzh_socket_order(self._ptr) == lib.GZH_BY_TURNS
 
-    def _heed_order(self) -> None:
-        """Before something is sent. Raises `ZMQError`, EFSM."""
-        if self._unread:
-            if self._must_read_first():
-                raise errors.error(Errno.EFSM, f"send on {self!r}, of which parts are to be received first")
-            if lib.gzh_socket_order(self._ptr) == lib.GZH_RELAXED:
-                self._take_unread()  # of an answer that is not wanted any more
-
     def _has_begun(self) -> bool:
         """Whether the current greenlet is in the middle of a message that it sends."""
-        return bool(self._unsent) and ref(current()) in self._unsent
+        begun = self._unsent.get(ref(current())) if self._unsent else None
+        return begun is not None and not begun.was_tried
 
     def _put_unread(self, parts: list[Any]) -> None:
         self._unread[self._key()] = parts
 
-    def _put_unsent(self, parts: list[Any]) -> None:
+    def _put_unsent(self, parts: list[Any], flags: int) -> None:
         key = ref(current())
         try:
             self._unsent[key].extend(parts)  # (Between the two steps of this no handler comes.)
         except KeyError:
-            self._unsent[self._key()] = parts
+            self._unsent[self._key()] = Unsent(parts, flags)
+
+    def _put_unsent_back(self, begun: Unsent) -> None:
+        begun.was_tried = True
+        self._unsent[self._key()] = begun
 
     def _key(self) -> ref[Helper]:
         """The current greenlet, until it goes; and then what is kept of it goes."""

@@ -5,11 +5,12 @@ are made, but where each wait begins (csrc/base_wait.c), and by the C core when:
 read off the frames on its stack, from there outwards.
 
 This code assumes that a greenlet that does not run has its frames in ``gr_frame``, whatever its OS
-thread. It only looks, never waits, and holds nothing that the others need.
+thread. It only looks, waits for nothing but another report, and holds nothing that the others need.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,12 @@ _thread_number = original("_thread", "get_ident")
 _close = original("os", "close")  # at once: gevent's needs its loop, which a child has yet to make anew
 _PACKAGE: Final = __name__.partition(".")[0]
 _FOLDER: Final = os.path.join(os.path.dirname(__file__), "")
+# Before 3.12 a collection may come wherever an object is made, and its finalizers may let other threads run:
+# in the midst of CPython's own look at their frames, which are others then, or with a lock of it held. A
+# signal handler may make a report within another.
+_new_rlock = original("_thread", "RLock")
+_one_at_a_time = _new_rlock()
+_collects = False  # garbage is to be collected again after this report
 _GREENLETS: Final = 100  # so many are printed
 _PLACES: Final = 5  # and so many of each
 
@@ -143,9 +150,23 @@ class Report(NamedTuple):
 def report() -> Report:
     """Every greenlet that waits in this library, in all OS threads. See `Report`.
 
-    Never waits; from any thread, the hub's own greenlet and signal handlers too. What other threads
-    do meanwhile may be in it or not.
+    Never waits, but for a report that another thread makes; from any thread, the hub's own greenlet and
+    signal handlers too. What other threads do meanwhile may be in it or not.
     """
+    global _collects
+    with _one_at_a_time:
+        if not gc.isenabled():  # so the program wants it; or this is within another
+            return _report()
+        _collects = True
+        gc.disable()
+        try:
+            return _report()
+        finally:
+            gc.enable()
+            _collects = False
+
+
+def _report() -> Report:
     taken = time.time()
     requests = _requests()
     running = sys._current_frames()
@@ -347,9 +368,13 @@ def _print_reports(descriptor: int) -> None:
 
 
 def _in_child() -> None:
-    """The pipe is the parent's too, and its thread is not here."""
-    global _lock, _pipe
+    """The pipe is the parent's too, and its thread is not here; nor is one that made a report."""
+    global _lock, _pipe, _one_at_a_time, _collects
     _lock = _new_lock()
+    _one_at_a_time = _new_rlock()
+    if _collects:
+        gc.enable()
+        _collects = False
     inherited, _pipe = _pipe, None
     if inherited is None:
         return

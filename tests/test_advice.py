@@ -94,6 +94,12 @@ def test_a_secret_that_is_refused_is_not_told(sockets, option):
     assert "TOP" not in text
 
 
+def test_a_secret_that_is_no_text_is_not_told_either(sockets):
+    with pytest.raises(TypeError, match=r"PLAIN_PASSWORD.*expected str") as caught:
+        sockets(zmq.DEALER).set_string(zmq.PLAIN_PASSWORD, b"TOP SECRET")
+    assert "TOP" not in str(caught.value)
+
+
 def test_text_for_a_number_is_not_sent_to_set_string(sockets):
     with pytest.raises(TypeError, match="LINGER: expected an int of 32 bits, got str") as caught:
         sockets(zmq.PULL).linger = "0"

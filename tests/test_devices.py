@@ -236,6 +236,19 @@ def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkey
     baseline.check()
 
 
+@pytest.mark.skipif(PATCHED, reason="a device's thread is a greenlet of this hub then")
+def test_a_thread_makes_no_hub_to_leave(sockets, context, monkeypatch):
+    made = []
+    monkeypatch.setattr(gevent.hub.Hub, "__init__", lambda hub, *args: made.append(hub))
+    device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+    far = Far(sockets, device)
+    device.start()
+    assert far.carries()
+    context.destroy(0)
+    device.join(5)
+    assert made == []
+
+
 @pytest.mark.skipif(
     PATCHED, reason="a device's thread is a greenlet then: there is none that could be slow to leave"
 )

@@ -4,6 +4,7 @@ import array
 import ctypes
 import random
 import time
+from contextlib import suppress
 from itertools import chain
 
 import gevent
@@ -21,6 +22,7 @@ from crowd import (
     transports,
     until,
 )
+from life import waiting
 from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
@@ -204,6 +206,35 @@ def test_ctrl_c_loses_none_of_what_one_call_has_received(sockets, monkeypatch, p
             interrupted.append("dealt with")
     assert [number_of(m if isinstance(m, list) else [m]) for m in got] == list(range(3000))
     assert interrupted
+
+
+def test_what_was_sent_is_counted_where_a_send_waits_for_something_else_at_its_end(sockets):
+    """A kill comes when the message has gone, and the greenlet has not run since."""
+    journal = sockets(zmq.PULL)
+
+    class Own(zmq.Socket):
+        def send(self, *args, **kwargs):
+            try:
+                return super().send(*args, **kwargs)
+            finally:
+                with suppress(zmq.Again):
+                    journal.recv(timeout=0.001)
+
+    pull = sockets(zmq.PULL, rcvhwm=1)
+    pull.bind("inproc://narrow")
+    with Own(sockets.context, zmq.PUSH) as push:
+        push.set_hwm(1)
+        push.connect("inproc://narrow")
+        outcome = waiting(push.send_many, [bytearray(b"x")] * 50)
+        assert wait_until(lambda: [one.call for one in zmq.report().waiting] == ["Own.send"])
+        got = [pull.recv(zmq.NOBLOCK)]
+        end = time.monotonic() + 5
+        while not zmq.report().waiting[0].answered and time.monotonic() < end:
+            pass
+        outcome.greenlet.kill(ZeroDivisionError)
+        while pull.poll(20):
+            got.append(pull.recv())
+        assert outcome.error.sent == len(got)
 
 
 def test_a_flood_lets_the_hub_turn(sockets, ticker):

@@ -1,8 +1,10 @@
 """Monitors: every kind of event that can be made to happen, who is told what, and what can wait."""
 
 import errno
+import os
 import socket
 import struct
+from weakref import ref
 
 import gevent
 import pytest
@@ -440,6 +442,23 @@ def test_one_that_is_killed_inside_libzmq_leaves_no_monitor_either(sockets, tick
     assert wait_until(lambda: len(sockets.context._sockets) == 2)
     outcome = Outcome(pull.bind, "tcp://127.0.0.1:*").join()
     assert outcome.error is None
+
+
+def test_who_gives_up_to_disable_a_monitor_keeps_no_reader():
+    context = zmq.Context()
+    pull = context.socket(zmq.PULL)
+    reader = pull.get_monitor_socket()
+    for number in range(1000):
+        pull.bind(f"ipc://@unread-{os.getpid()}-{number}")
+        pull.unbind(pull.last_endpoint)
+    with pytest.raises(gevent.Timeout) as caught, gevent.Timeout(0.1):
+        pull.disable_monitor()
+    kept = ref(reader)
+    del reader
+    assert caught.value and kept() is None
+    pull.close()
+    with gevent.Timeout(5):
+        context.term()
 
 
 @pytest.mark.timeout(60)

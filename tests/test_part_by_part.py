@@ -53,6 +53,53 @@ def test_a_peer_whose_queue_is_full_does_not_hold_up_what_is_for_another(sockets
     assert quick.recv_multipart(timeout=5) == [b"", b"hello"]
 
 
+@pytest.fixture
+def full(sockets):
+    """A ROUTER that must deliver, a peer, "slow", whose queue is full, and how many messages are in that."""
+    router = sockets(zmq.ROUTER, router_mandatory=1, sndhwm=1)
+    router.bind("inproc://router")
+    slow = sockets(zmq.DEALER, routing_id=b"slow", rcvhwm=1)
+    slow.connect("inproc://router")
+    sent = 0
+    with pytest.raises(zmq.Again):
+        while True:
+            router.send_multipart([b"slow", b"early"], zmq.NOBLOCK)
+            sent += 1
+    return router, slow, sent
+
+
+@pytest.mark.parametrize("last", [0, zmq.NOBLOCK], ids=["may wait", "NOBLOCK"])
+@pytest.mark.parametrize("first", ["NOBLOCK", "timeout=0"])
+def test_where_the_first_part_was_not_to_wait_the_last_does_not(full, first, last):
+    router, slow, sent = full
+    if first == "NOBLOCK":
+        router.send(b"slow", zmq.SNDMORE | zmq.NOBLOCK)
+    else:
+        router.send(b"slow", zmq.SNDMORE, timeout=0)
+    with gevent.Timeout(5):
+        refused(zmq.EAGAIN, router.send, b"x", last)
+        for _ in range(sent):
+            assert slow.recv(timeout=5) == b"early"
+        router.send(b"x", last)  # again
+    assert slow.recv(timeout=5) == b"x"
+    router.send_multipart([b"slow", b"next"])
+    assert slow.recv(timeout=5) == b"next"
+
+
+NEXT = {"part by part": send_all, "at once": lambda router, parts: router.send_multipart(parts)}
+
+
+@pytest.mark.parametrize("following", NEXT.values(), ids=NEXT)
+def test_who_gives_a_message_up_begins_another(full, sockets, following):
+    router, _, _ = full
+    quick = sockets(zmq.DEALER, routing_id=b"quick")
+    quick.connect("inproc://router")
+    for _ in range(3):
+        refused(zmq.EAGAIN, send_all, router, [b"slow", b"", b"x"], zmq.NOBLOCK)
+    following(router, [b"quick", b"", b"hello"])
+    assert quick.recv_multipart(timeout=5) == [b"", b"hello"]
+
+
 # ---- REQ and REP -------------------------------------------------------------------------------------
 
 
@@ -160,3 +207,18 @@ def test_a_tracked_part_that_is_not_the_last_has_its_tracker(pair):
     right.recv_multipart()
     for tracker in trackers:
         tracker.wait(5)
+
+
+@pytest.mark.parametrize("call", SENDS)
+def test_the_end_of_the_context_comes_before_the_order(turns, sockets, call):
+    req, rep = turns
+    req.send(b"1")
+    rep.recv()
+    rep.send_multipart([b"one", b"and more"])
+    assert req.recv() == b"one"
+    ending = gevent.spawn(sockets.context.term)
+    gevent.sleep(0.05)
+    refused(zmq.ETERM, SENDS[call], req)
+    req.close()
+    rep.close()
+    ending.get(timeout=5)

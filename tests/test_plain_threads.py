@@ -228,3 +228,72 @@ def test_the_main_thread_has_a_hub_at_once():
         assert a.recv(timeout=10) == b"from a greenlet"
         """
     )
+
+
+def test_it_has_one_whoever_imports_the_library_first():
+    run(
+        """
+        import _thread
+        import signal
+        import gevent
+        from gevent.monkey import get_original
+
+        begun, imported = get_original("_thread", "allocate_lock")(), []
+
+        def import_it():
+            with begun:
+                import gzmqhelper
+                imported.append(gzmqhelper)
+
+        get_original("_thread", "start_new_thread")(import_it, ())
+        while not imported:
+            get_original("time", "sleep")(0.01)
+        with begun:
+            [zmq] = imported
+        context = zmq.Context()
+        a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        a.bind("inproc://main")
+        b.connect("inproc://main")
+        signal.signal(signal.SIGALRM, lambda *_: gevent.spawn(b.send, b"from a greenlet"))
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert a.recv(timeout=10) == b"from a greenlet"
+        """
+    )
+
+
+def test_a_child_frees_once_what_a_thread_that_has_ended_has_left():
+    """The thread's companion has ended too, and only its helper is there still."""
+    done = run(
+        """
+        import os
+        import time
+        from gevent.monkey import get_original
+        from life import OsThread
+        import gzmqhelper as zmq
+
+        pull = zmq.Context().socket(zmq.PULL)
+        kept = []
+
+        def wait():
+            try:
+                pull.recv(timeout=0.01)
+            except zmq.Again:
+                kept.append(zmq.helper())
+
+        def companions():
+            return len(os.listdir("/proc/self/task"))
+
+        wait()  # this one's companion goes on watch
+        before = companions()
+        OsThread(wait, hub=False).join()
+        end = time.monotonic() + 5
+        while companions() > before and time.monotonic() < end:
+            get_original("time", "sleep")(0.01)
+        if (child := get_original("os", "fork")()) == 0:
+            kept.clear()
+            os._exit(0)
+        print(get_original("os", "waitpid")(child, 0)[1])
+        """,
+        env={"MALLOC_CHECK_": "3"},
+    )
+    assert done.stdout == "0\n"

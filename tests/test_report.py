@@ -550,3 +550,54 @@ def test_those_that_came_at_once_stand_in_their_order(sockets):
     assert came == sorted(came)
     assert len(came) == 20
     gevent.killall(readers)
+
+
+@pytest.mark.timeout(60)
+def test_several_threads_may_make_reports_though_garbage_is_collected_meanwhile():
+    """Finalizers let other threads run, which must not be in the midst of a look at all frames."""
+    run(
+        """
+        import gc
+        import time
+        import gzmqhelper as zmq
+        from gzmqhelper import _helper
+        from gevent.monkey import get_original
+        from life import OsThread
+
+        end = time.monotonic() + 1
+
+        def garbage():
+            helper = _helper.Helper()
+            helper.start()
+            cycle = [helper]
+            cycle.append(cycle)
+
+        def reports():
+            while time.monotonic() < end:
+                garbage()
+                zmq.report()
+
+        def deep(n=0):
+            return deep(n + 1) if n < 30 else get_original("time", "sleep")(0.0001)
+
+        def spin():
+            while time.monotonic() < end:
+                deep()
+
+        gc.set_threshold(1)
+        threads = [OsThread(function, hub=False) for function in [reports, reports, spin, spin, spin]]
+        for thread in threads:
+            thread.join()
+        """,
+        timeout=20,
+    )
+
+
+def test_a_report_leaves_the_collector_as_it_is():
+    for collects in True, False:
+        (gc.enable if collects else gc.disable)()
+        try:
+            zmq.report()
+            assert gc.isenabled() == collects
+        finally:
+            gc.enable()

@@ -6,6 +6,7 @@ too how it lingers before; nobody can tell which.
 
 import contextlib
 import gc
+import os
 import signal
 import time
 import weakref
@@ -15,7 +16,7 @@ import pytest
 from forks import FORKS, run_forking
 from gevent import get_hub, getcurrent
 from life import Outcome, told_soon, waiting, waits
-from support import wait_until
+from support import Stopwatch, wait_until
 
 import gzmqhelper as zmq
 from gzmqhelper import _helper
@@ -312,6 +313,31 @@ def test_what_was_sent_is_counted_in_a_wait_within_a_wait_too(sockets, monkeypat
         assert found == [len(found) + 1] * len(found)  # one was received in room_comes
 
 
+def test_a_wait_within_a_wait_does_not_take_the_outers_end_for_its_own(sockets, monkeypatch):
+    """A signal comes just when the outer has started its timer: its handler waits for longer than that."""
+    inner, outer = sockets(zmq.PULL), sockets(zmq.PULL)
+    armed = [True]
+
+    def start(timer):
+        real(timer)
+        if armed and isinstance(timer.exception, _helper.Expired):
+            armed.clear()
+            inner.recv(timeout=2)
+
+    real = gevent.Timeout.start
+    read, write = os.pipe()
+    poller = zmq.Poller()
+    poller.register(outer, zmq.POLLIN)
+    poller.register(read, zmq.POLLIN)
+    monkeypatch.setattr(gevent.Timeout, "start", start)
+    with Stopwatch() as watch, gevent.Timeout(10):
+        assert poller.poll(100) == []
+    assert not armed
+    assert watch.seconds < 1.5
+    os.close(read)
+    os.close(write)
+
+
 @pytest.mark.parametrize("fork", FORKS)
 def test_a_helper_that_waited_in_c_works_on_in_a_forked_child(fork):
     run_forking(
@@ -419,12 +445,18 @@ def test_ctrl_c_in_the_hub_while_greenlets_yield_stops_none_of_them():
     assert interrupted
 
 
-def test_the_timer_of_a_wait_that_is_over_ends_no_other(sockets):
+def test_the_timer_of_a_wait_that_is_over_ends_no_other(sockets, monkeypatch):
     """gevent calls a timer that Ctrl-C came before once more, when its wait has been left."""
     pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    ends = []
+    with monkeypatch.context() as patched:
+        real = _helper.wait_read
+        patched.setattr(_helper, "wait_read", lambda *args: (ends.append(args[2]), real(*args)))
+        with pytest.raises(zmq.Again):
+            pull.recv(timeout=0.02)
     waiter = waiting(pull.recv)
     for _ in range(3):
-        get_hub().loop.run_callback(waiter.greenlet.throw, _helper.Expired())
+        get_hub().loop.run_callback(waiter.greenlet.throw, ends[0])
         gevent.sleep(0.001)
         assert waits(waiter.greenlet)
     push.send(b"x")
