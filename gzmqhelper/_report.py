@@ -169,9 +169,7 @@ def report() -> Report:
 def _report() -> Report:
     taken = time.time()
     requests = _requests()
-    running = sys._current_frames()
     waiting: list[Waiting] = []
-    waits: list[FrameType | None] = []  # where they began
     # By companion, so that gevent, which numbers greenlets when it is asked, numbers them in that order.
     numbers = {address: number for address, (number, *_) in requests.items()}
     for helper in sorted(helpers(), key=lambda one: numbers.get(one._address, 0)):
@@ -182,10 +180,9 @@ def _report() -> Report:
         if its is None or not (request := requests.pop(helper._address, None)):
             continue
         began, socket, call = its
-        waits.append(began)
         # One that runs has no frames of its own: it may be about to wait, or a signal handler runs on it. And
         # one that does not run must be asked for them, before they are looked at.
-        frames = _frames(greenlet.gr_frame or running.get(helper._thread))
+        frames = _frames(greenlet.gr_frame or _running(helper._thread))
         frame = next((frame for frame in frames if frame is began), None)
         waiting.append(_waiting(greenlet, frame, socket, call, request, taken, helper._thread))
     counts = ffi.new("int[3]")
@@ -197,11 +194,7 @@ def _report() -> Report:
         counts[0],
         counts[1],
         tuple(sorted(number for number, _, answered in requests.values() if not answered)),
-        {
-            thread: _stack(frame)[0]
-            for thread, frame in running.items()
-            if thread in {one.thread for one in waiting} - {_thread_number()} and _is_busy(frame, waits)
-        },
+        _busy({one.thread for one in waiting} - {_thread_number()}),
         taken,
     )
 
@@ -259,9 +252,21 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _is_busy(frame: FrameType, waits: list[FrameType | None]) -> bool:
-    """Whether a thread that is there neither waits in its hub nor is inside one of these waits."""
-    return _package(frame) != "gevent" and all(outer not in waits for outer in _frames(frame))
+def _running(thread: int) -> FrameType | None:
+    """Where an OS thread is, to be looked at at once: when the greenlet has gone, with its thread, to look at
+    what were its frames is a crash."""
+    return sys._current_frames().get(thread)
+
+
+def _busy(threads: set[int]) -> dict[int, Place]:
+    """Where those of the threads are that neither wait in their hub nor inside a call of this library."""
+    found = {}
+    for thread in threads:
+        frame = _running(thread)
+        waits = [its[0] for helper in helpers() if (its := helper._waits_for)]
+        if frame and _package(frame) != "gevent" and all(outer not in waits for outer in _frames(frame)):
+            found[thread] = _place(frame)
+    return found
 
 
 def _frames(frame: Any) -> Iterator[Any]:
@@ -272,7 +277,11 @@ def _frames(frame: Any) -> Iterator[Any]:
 
 
 def _stack(frame: Any) -> list[Place]:
-    return [Place(f.f_code.co_filename, f.f_lineno or 0, f.f_code.co_name) for f in _frames(frame)]
+    return [_place(inside) for inside in _frames(frame)]
+
+
+def _place(frame: Any) -> Place:
+    return Place(frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name)
 
 
 def _things(value: object) -> Iterator[Any]:

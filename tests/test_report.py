@@ -601,3 +601,22 @@ def test_a_report_leaves_the_collector_as_it_is():
             assert gc.isenabled() == collects
         finally:
             gc.enable()
+
+
+def test_the_frames_of_other_threads_are_not_kept_while_it_is_made(sockets, monkeypatch):
+    """CPython frees those of a greenlet that goes with its thread, whoever has them."""
+    pull, push = sockets.pair(zmq.PULL, zmq.PUSH)
+    numbers = []
+    thread = OsThread(lambda: (numbers.append(_report._thread_number()), pull.recv()))
+    assert wait_until(lambda: zmq.report().waiting)
+
+    def references():
+        return sys.getrefcount(sys._current_frames()[numbers[0]])
+
+    before, during = references(), []
+    real = _report._describe
+    monkeypatch.setattr(_report, "_describe", lambda thing: (during.append(references()), real(thing))[1])
+    assert [one.call for one in zmq.report().waiting] == ["Socket.recv"]
+    assert during == [before]
+    push.send(b"x")
+    thread.join()
