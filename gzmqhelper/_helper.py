@@ -593,8 +593,7 @@ def turn(anyway: bool = False) -> None:
 
 def leave_hub() -> None:
     """This OS thread has no more use for its hub, if it has one, and the greenlets in it."""
-    hub: Any = get_hub_if_exists()
-    if hub is not None:
+    if (hub := get_hub_if_exists()) is not None:
         hub.destroy(destroy_loop=True)
 
 

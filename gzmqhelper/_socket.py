@@ -493,7 +493,7 @@ class Socket(Formats, Monitored, _Options, OfWhatIsReceived["_Received_co"]):
     def set_string(self, option: int, optval: str, encoding: str = "utf-8") -> None:
         """Set an option to text. Raises TypeError for what is no str."""
         if not isinstance(optval, str):
-            raise TypeError(f"{_options.describe_set(option, optval)}: expected str")
+            raise TypeError(f"{_options.describe(option)}: expected str, got {type(optval).__name__}")
         self.set(option, optval.encode(encoding))
 
     getsockopt_string = getsockopt_unicode = get_string
