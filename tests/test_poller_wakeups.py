@@ -135,7 +135,7 @@ def test_several_who_poll_the_same_sockets_in_several_threads_miss_and_double_no
                     received.append(number_of(message))
 
     def take_in_two_greenlets():
-        finish([gevent.spawn(take), gevent.spawn(take)])
+        finish([gevent.spawn(take), gevent.spawn(take)], seconds=40)
 
     def disturb():
         while len(received) < total:
