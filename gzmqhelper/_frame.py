@@ -81,7 +81,7 @@ class Frame:
             else:
                 if type(data) is bytes:
                     self._bytes = data
-                number = pin(message, memory, view)
+                number = pin(message, memory, view.nbytes, view)
                 self._writable = not view.readonly
                 if track:
                     self.tracker = MessageTracker._of(number)
@@ -342,7 +342,7 @@ def _new_message() -> Any:
     return untracked(ffi.gc(message, lib.gzh_message_free))
 
 
-def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold: int) -> Frame:
+def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold: int | None) -> Frame:
     """A Frame of something to be sent that is none.
 
     Raises TypeError for what is no buffer, BufferError for one that has gaps; both name the part.
@@ -358,7 +358,7 @@ def frame_of(part: object, index: int | None, copy: bool, track: bool, threshold
 
 
 def message_of(
-    parts: list[Any], copy: bool, track: bool, threshold: int, begun: int = 0
+    parts: list[Any], copy: bool, track: bool, threshold: int | None, begun: int = 0
 ) -> tuple[Any, MessageTracker | None]:
     """A C message of these parts, and the tracker of what was not copied (or None).
 
@@ -368,6 +368,7 @@ def message_of(
     message = _new_message()
     tracked: list[MessageTracker] = []
     at_once: MessageTracker | None = None
+    below = COPY_THRESHOLD if threshold is None else threshold
     for index, part in enumerate(parts):
         if isinstance(part, Frame):
             if track and part.tracker is None and index >= begun:
@@ -381,6 +382,11 @@ def message_of(
             except BufferError:
                 raise not_contiguous(index) from None
             check(lib.gzh_message_add(message, memory, len(memory)), "a message")
+            continue
+        elif type(part) is bytes and len(part) >= below:
+            number = pin(message, ffi.from_buffer(part), len(part), part)  # as by a Frame, without that
+            if track:
+                tracked.append(MessageTracker._of(number))
             continue
         else:
             frame = frame_of(part, index, False, track, threshold)

@@ -23,7 +23,6 @@ from ._batches import Batches
 from ._frame import COPY_THRESHOLD, Frame, addressed, copies_in, frame_of, frames_in, message_of
 from ._helper import LINGERS, WAIT, YIELD, after_others, check, linger_for, on_hub, turn, wait
 from ._native import ffi, lib, untracked
-from ._parts import Unsent
 from ._tracker import FINISHED, MessageTracker
 from .constants import NOBLOCK, POLLIN, POLLOUT, SNDMORE, Errno, SocketType
 
@@ -35,7 +34,9 @@ _LOOK: Final[int] = lib.GZH_LOOK
 _SEVERAL: Final[int] = lib.GZH_SEVERAL
 _KEEP: Final[int] = lib.GZH_KEEP
 _EAGAIN: Final = -int(Errno.EAGAIN)
+# (To a member of an enum the same operation takes ten times as long.)
 _MORE: Final = int(SNDMORE)
+_NOBLOCK: Final = int(NOBLOCK)
 # Of these POLLOUT does not tell whether they could take a message: they take turns; or, of a ROUTER, whose
 # peer it is for decides.
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP, SocketType.ROUTER})
@@ -107,7 +108,7 @@ class Messages(Batches):
     @staticmethod
     def _flags(flags: int, copy: bool, timeout: float | None) -> int:
         if timeout is not None and duration("timeout", timeout) <= 0:
-            flags = integer("flags", flags) | NOBLOCK
+            flags = integer("flags", flags) | _NOBLOCK
         return flags if copy else integer("flags", flags) | _KEEP
 
     def _finish(self, got: Any, flags: int, timeout: float | None) -> list[Any]:
@@ -120,7 +121,7 @@ class Messages(Batches):
             if got > 0:
                 message = untracked(ffi.gc(ffi.cast(_MESSAGE, got), lib.gzh_message_free))
                 return frames_in(message) if flags & _KEEP else copies_in(message)
-            if got == WAIT or (got == _EAGAIN and timeout is not None and not flags & NOBLOCK):
+            if got == WAIT or (got == _EAGAIN and timeout is not None and not flags & _NOBLOCK):
                 seconds = timeout
                 if seconds is None and (milliseconds := self._rcvtimeo) >= 0:
                     seconds = milliseconds / 1000
@@ -170,7 +171,7 @@ class Messages(Batches):
         taken = [self._part_to_keep(part, copy, track) for part in parts]
         self._heed_order()
         if timeout is not None and duration("timeout", timeout) <= 0:
-            flags |= NOBLOCK
+            flags |= _NOBLOCK
         if not self._has_begun():
             self._take_unsent()  # of one that was tried, and is given up with this
             self._wait_for_room(flags, timeout)
@@ -181,7 +182,7 @@ class Messages(Batches):
         """Before something is sent. Raises `ZMQError`: EFSM, or what one that is closed says."""
         if self._unread:
             if self._must_read_first():
-                self._events_now(POLLOUT, NOBLOCK, "send")
+                self._events_now(POLLOUT, _NOBLOCK, "send")
                 raise errors.error(Errno.EFSM, f"send on {self!r}, of which parts are to be received first")
             if lib.gzh_socket_order(self._ptr) == lib.GZH_RELAXED:
                 self._take_unread()  # of an answer that is not wanted any more
@@ -202,10 +203,10 @@ class Messages(Batches):
         never = self.type in _RECEIVE_ONLY
         asked = not never and self.type not in _NOT_ASKED
         # One that is closed says so here, whatever its type.
-        ready = self._events_now(POLLOUT, NOBLOCK if not asked else flags & NOBLOCK, "send")
+        ready = self._events_now(POLLOUT, _NOBLOCK if not asked else flags & _NOBLOCK, "send")
         if never:
             raise errors.error(Errno.ENOTSUP, f"send on {self!r}")
-        if asked and not ready and not flags & NOBLOCK:
+        if asked and not ready and not flags & _NOBLOCK:
             ready = self._poll(self._timeout(1, timeout), POLLOUT)
         if asked and not ready:
             raise errors.error(Errno.EAGAIN, f"send on {self!r}")
@@ -225,7 +226,7 @@ class Messages(Batches):
         flags = integer("flags", flags)
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
-        if flags & SNDMORE:
+        if flags & _MORE:
             return self._begin_or_go_on([data], flags, copy, track, timeout)
         return self._send_parts([data], flags, copy, track, timeout)
 
@@ -243,7 +244,7 @@ class Messages(Batches):
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
         if not msg_parts:
             raise ValueError("a message has at least one part")
-        if flags & SNDMORE:
+        if flags & _MORE:
             return self._begin_or_go_on(msg_parts, flags, copy, track, timeout)
         return self._send_parts(msg_parts, flags, copy, track, timeout)
 
@@ -256,17 +257,17 @@ class Messages(Batches):
         timeout: float | None,
     ) -> MessageTracker | None:
         if timeout is not None and duration("timeout", timeout) <= 0:
-            flags |= NOBLOCK
+            flags |= _NOBLOCK
         self._heed_order()
         begun = self._take_unsent()
-        if begun.was_tried and len(parts) > 1:
-            begun = Unsent()  # it is given up: this is another
-        if not begun or self.type != SocketType.ROUTER:
+        if not begun or (begun.was_tried and len(parts) > 1):  # given up: this is another
+            return self._send_whole(parts, 0, flags, copy, track, timeout)
+        if self.type != SocketType.ROUTER:
             return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)
         # libzmq would have found with the first part that there is no room, and not waited then. A last part
         # alone would mean nothing to it, so that is the rest of this.
         try:
-            flags |= begun.flags & NOBLOCK
+            flags |= begun.flags & _NOBLOCK
             return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)
         except errors.Again:
             self._put_unsent_back(begun)
@@ -284,7 +285,7 @@ class Messages(Batches):
         """begun: how many of the parts were given before, and are as they are sent."""
         pointer = self._ptr
         # The socket says not to wait (SNDTIMEO), the call to do so.
-        patient = timeout is not None and not flags & NOBLOCK
+        patient = timeout is not None and not flags & _NOBLOCK
         rc = YIELD  # not tried yet
         copied = copy or self._are_copied(parts)
         if copied and not track and (tried := self._send_copies(parts, flags)):
@@ -343,7 +344,7 @@ class Messages(Batches):
 
     def _poll(self, seconds: float | None, mask: int) -> int:
         pointer = self._ptr
-        flags = NOBLOCK if seconds is not None and seconds <= 0 else 0
+        flags = _NOBLOCK if seconds is not None and seconds <= 0 else 0
         deadline = None if seconds is None else time.monotonic() + seconds
         if self._unread and self._must_read_first():
             mask &= ~POLLOUT

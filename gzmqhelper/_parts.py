@@ -9,7 +9,6 @@ each is put there, or taken, in one step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
@@ -26,7 +25,7 @@ class Unsent(list[Any]):
 
     __slots__ = ("flags", "was_tried")
 
-    def __init__(self, parts: Iterable[Any] = (), flags: int = 0) -> None:
+    def __init__(self, parts: list[Any], flags: int) -> None:
         super().__init__(parts)
         self.flags = flags
         self.was_tried = False
@@ -52,9 +51,8 @@ class Parts(SocketBase):
     def _take_unread(self) -> list[Any]:
         return self._unread.pop(ref(current()), []) if self._unread else []
 
-    def _take_unsent(self) -> Unsent:
-        begun = self._unsent.pop(ref(current()), None) if self._unsent else None
-        return Unsent() if begun is None else begun
+    def _take_unsent(self) -> Unsent | None:
+        return self._unsent.pop(ref(current()), None) if self._unsent else None
 
     def _must_read_first(self) -> bool:
         """Whether the current greenlet may not send, as it has parts to take of what the other end said (REQ,
