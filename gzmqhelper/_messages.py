@@ -40,6 +40,8 @@ _NOBLOCK: Final = int(NOBLOCK)
 # Of these POLLOUT does not tell whether they could take a message: they take turns; or, of a ROUTER, whose
 # peer it is for decides.
 _NOT_ASKED: Final = frozenset({SocketType.REQ, SocketType.REP, SocketType.ROUTER})
+# Of these the first part says to whom, and one alone would mean nothing.
+_ADDRESSED: Final = frozenset({SocketType.ROUTER, SocketType.STREAM})
 _RECEIVE_ONLY: Final = frozenset({SocketType.PULL, SocketType.SUB})
 
 _end = lib.gzh_end
@@ -262,10 +264,10 @@ class Messages(Batches):
         begun = self._take_unsent()
         if not begun or (begun.was_tried and len(parts) > 1):  # given up: this is another
             return self._send_whole(parts, 0, flags, copy, track, timeout)
-        if self.type != SocketType.ROUTER:
+        if self.type not in _ADDRESSED:
             return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)
-        # libzmq would have found with the first part that there is no room, and not waited then. A last part
-        # alone would mean nothing to it, so that is the rest of this.
+        # libzmq would have found with the first part that there is no room, and not waited then. If a last
+        # one comes alone after this, it is the rest of this.
         try:
             flags |= begun.flags & _NOBLOCK
             return self._send_whole([*begun, *parts], len(begun), flags, copy, track, timeout)

@@ -3,6 +3,8 @@
 (`test_socket_base.py` and `test_send.py` have what holds for all.)
 """
 
+import socket
+
 import gevent
 import pytest
 from support import refused
@@ -84,6 +86,29 @@ def test_where_the_first_part_was_not_to_wait_the_last_does_not(full, first, las
     assert slow.recv(timeout=5) == b"x"
     router.send_multipart([b"slow", b"next"])
     assert slow.recv(timeout=5) == b"next"
+
+
+def test_so_it_is_with_a_stream(sockets):
+    stream = sockets(zmq.STREAM, sndhwm=1, sndbuf=4096)
+    stream.bind("tcp://127.0.0.1:*")
+    with socket.create_connection(("127.0.0.1", int(stream.last_endpoint.rpartition(b":")[2])), 10) as peer:
+        who, _ = stream.recv_multipart(timeout=5)
+        block = bytes(100_000)
+        with pytest.raises(zmq.Again):
+            while True:
+                stream.send_multipart([who, block], zmq.NOBLOCK)
+        stream.send(who, zmq.SNDMORE | zmq.NOBLOCK)
+        with gevent.Timeout(5):
+            refused(zmq.EAGAIN, stream.send, b"the end")
+        while True:
+            try:
+                stream.send(b"the end", zmq.NOBLOCK)
+                break
+            except zmq.Again:
+                peer.recv(1_000_000)
+        last = b""
+        while not last.endswith(b"the end"):
+            last = last[-10:] + peer.recv(1_000_000)
 
 
 NEXT = {"part by part": send_all, "at once": lambda router, parts: router.send_multipart(parts)}
