@@ -156,8 +156,9 @@ PyDoc_STRVAR(send_doc,
 "data: a `Frame` or any buffer; copied, or with ``copy=False`` read in place by libzmq if it\n"
 "has at least ``copy_threshold`` bytes: it must not change until then, and ``track=True``\n"
 "returns the `MessageTracker` that tells. ``SNDMORE``: more parts follow; they are sent as one\n"
-"when the last one is given, and all dropped if that fails. When `Again` is raised nothing was\n"
-"sent, and never will be.\n"
+"when the last one is given, and all dropped if that fails. (A ROUTER or STREAM that says `Again`\n"
+"keeps the others: the last one may be given again, or another message begun.) When `Again` is\n"
+"raised nothing was sent, and never will be by itself.\n"
 "Raises TypeError for what is no buffer. routing_id, group: for draft sockets.");
 
 PyDoc_STRVAR(send_multipart_doc,

@@ -26,7 +26,8 @@ typedef struct {
     unsigned long long address; /* and where it is; 0: neither was asked for yet */
     PyObject *turns;
     PyObject *waits_for; /* for report(): (frame, socket, call), see wait_for */
-    /* The address of an exception from outside that ended the last wait, a send whose message has gone; else 0. */
+    /* The address of an exception from outside that ended a send whose message has gone, or 0.  Who reads it sets it
+     * to 0 before: another exception may be there later. */
     unsigned long long sent_despite;
     char busy, may_wait;
 } helper_base;
@@ -140,7 +141,7 @@ static void end_patience(patience *p)
     PyObject *type, *value, *traceback;
     if (!p->expired)
         return;
-    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_Fetch(&type, &value, &traceback); /* (and what fails below is none of its business) */
     /* It knows the frames of this greenlet, and the hub still knows it: a socket that is dropped now would not
      * go yet. */
     PyException_SetTraceback(p->expired, Py_None);

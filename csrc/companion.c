@@ -222,7 +222,7 @@ static void *companion_main(void *argument)
 
 int gzh_companion_ready(gzh_companion *c)
 {
-    if (c->has_thread) /* only its greenlet starts it */
+    if (c->has_thread) /* only its greenlet starts it, and as long as that has it, it does not end */
         return 0;
     gzh_lock(&registry);
     c->holders++;

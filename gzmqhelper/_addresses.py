@@ -31,7 +31,8 @@ def endpoint(call: str, addr: Any) -> bytes:
     if b"\0" in raw:
         raise errors.error(Errno.EINVAL, about, "there is a NUL in it")
     port = _port_of(raw.decode(errors="replace")) if raw.startswith(b"tcp:") else ""
-    if port.isdecimal() and (len(port.lstrip("0")) > 5 or int(port) > 65_535):
+    digits = port.lstrip("0")  # int() takes no thousands of them
+    if port.isdecimal() and (len(digits) > 5 or int(digits or 0) > 65_535):
         raise errors.error(Errno.EINVAL, about, "a port has at most 65535")
     return raw
 

@@ -81,7 +81,7 @@ class Frame:
             else:
                 if type(data) is bytes:
                     self._bytes = data
-                number = pin(message, memory, view.nbytes, view)
+                number = pin(message, memory)
                 self._writable = not view.readonly
                 if track:
                     self.tracker = MessageTracker._of(number)
@@ -384,7 +384,7 @@ def message_of(
             check(lib.gzh_message_add(message, memory, len(memory)), "a message")
             continue
         elif type(part) is bytes and len(part) >= below:
-            number = pin(message, ffi.from_buffer(part), len(part), part)  # as by a Frame, without that
+            number = pin(message, ffi.from_buffer(part))  # as by a Frame, without that
             if track:
                 tracked.append(MessageTracker._of(number))
             continue

@@ -269,9 +269,9 @@ def may_not_wait() -> NoReturn:
 
 
 class Expired(BaseException):
-    """Our own timeout; never seen outside a wait. over: its wait has ended."""
+    """Our own timeout; never seen outside a wait."""
 
-    over = False
+    __slots__ = ("over",)  # True, and there, when its wait has ended
 
 
 def wait_alone(pipe: int, seconds: float | None = None, expired: Any = None) -> None:

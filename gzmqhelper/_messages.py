@@ -172,8 +172,6 @@ class Messages(Batches):
         room."""
         taken = [self._part_to_keep(part, copy, track) for part in parts]
         self._heed_order()
-        if timeout is not None and duration("timeout", timeout) <= 0:
-            flags |= _NOBLOCK
         if not self._has_begun():
             self._take_unsent()  # of one that was tried, and is given up with this
             self._wait_for_room(flags, timeout)
@@ -225,11 +223,8 @@ class Messages(Batches):
         group: str | None = None,
         timeout: float | None = None,
     ) -> MessageTracker | None:
-        flags = integer("flags", flags)
         if routing_id is not None or group is not None:
             data = addressed(data, routing_id, group, copy, track, self.copy_threshold)
-        if flags & _MORE:
-            return self._begin_or_go_on([data], flags, copy, track, timeout)
         return self._send_parts([data], flags, copy, track, timeout)
 
     def _send_multipart_in_python(
@@ -241,13 +236,10 @@ class Messages(Batches):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> MessageTracker | None:
-        flags = integer("flags", flags)
         if type(msg_parts) is not list:
             msg_parts = list(msg_parts)  # it may be an iterator, which can be read but once
         if not msg_parts:
             raise ValueError("a message has at least one part")
-        if flags & _MORE:
-            return self._begin_or_go_on(msg_parts, flags, copy, track, timeout)
         return self._send_parts(msg_parts, flags, copy, track, timeout)
 
     def _send_parts(
@@ -258,8 +250,11 @@ class Messages(Batches):
         track: bool,
         timeout: float | None,
     ) -> MessageTracker | None:
+        flags = integer("flags", flags)
         if timeout is not None and duration("timeout", timeout) <= 0:
             flags |= _NOBLOCK
+        if flags & _MORE:
+            return self._begin_or_go_on(parts, flags, copy, track, timeout)
         self._heed_order()
         begun = self._take_unsent()
         if not begun or (begun.was_tried and len(parts) > 1):  # given up: this is another

@@ -157,9 +157,9 @@ def report() -> Report:
     with _one_at_a_time:
         if not gc.isenabled():  # so the program wants it; or this is within another
             return _report()
-        _collects = True
-        gc.disable()
         try:
+            _collects = True
+            gc.disable()
             return _report()
         finally:
             gc.enable()
@@ -263,7 +263,7 @@ def _busy(threads: set[int]) -> dict[int, Place]:
     found = {}
     for thread in threads:
         frame = _running(thread)
-        waits = [its[0] for helper in helpers() if (its := helper._waits_for)]
+        waits = {its[0] for helper in helpers() if (its := helper._waits_for)}
         if frame and _package(frame) != "gevent" and all(outer not in waits for outer in _frames(frame)):
             found[thread] = _place(frame)
     return found

@@ -84,15 +84,15 @@ FINISHED: Final = MessageTracker()
 _FINISHED_TRACKER: Final = FINISHED  # as programs know it
 
 
-def pin(message: Any, memory: Any, size: int, owner: Any) -> int:
+def pin(message: Any, memory: Any) -> int:
     """Add a part to a C message that is the caller's memory, held from now on; the pin's number.
 
-    memory: as cffi has it, of so many bytes. owner: whose it is. Raises `ZMQError`, ENOMEM.
+    memory: as ``ffi.from_buffer`` has it, which holds whose it is. Raises `ZMQError`, ENOMEM.
     """
     _let_go()
     number = next(_numbers)
-    _pins[number] = (memory, owner)
-    rc = lib.gzh_message_pin(message, memory, size, number)
+    _pins[number] = memory
+    rc = lib.gzh_message_pin(message, memory, len(memory), number)
     if rc < 0:
         del _pins[number]
     return check(rc, "a Frame") or number

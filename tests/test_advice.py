@@ -43,7 +43,7 @@ def test_what_is_wrong_with_an_endpoint_is_said(sockets, method, addr, advice):
 
 @pytest.mark.parametrize(
     ("method", "port"),
-    [("bind", "0"), ("bind", "*"), ("connect", "65535"), ("connect", "00065535")],
+    [("bind", "0"), ("bind", "*"), ("connect", "65535"), ("connect", "0" * 5000 + "65535")],
 )
 def test_a_port_that_can_be_is_none_of_these(sockets, method, port):
     getattr(sockets(zmq.PULL), method)(f"tcp://127.0.0.1:{port}")
@@ -106,7 +106,7 @@ def test_text_for_a_number_is_not_sent_to_set_string(sockets):
     assert "set_string" not in str(caught.value)
 
 
-@pytest.mark.skipif(zmq.has("draft"), reason="this libzmq has the draft API, and so takes the option")
+@pytest.mark.skipif(zmq.has("draft"), reason="a libzmq with the draft API may take the option")
 def test_a_draft_option_says_what_it_needs(sockets):
     number, text = what_is_said(sockets(zmq.DEALER).set, zmq.HELLO_MSG, b"x")
     assert number == errno.EINVAL

@@ -216,16 +216,21 @@ def test_a_device_that_is_not_started_can_be_pickled():
     assert not copy.done
 
 
+def carry_in_a_thread(sockets, context):
+    device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
+    far = Far(sockets, device)
+    device.start()
+    assert far.carries()
+    context.destroy(0)
+    device.join(5)
+    return far
+
+
 def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkeypatch):
     def once():
         context = zmq.Context()
         monkeypatch.setattr(devices.Device, "context_factory", staticmethod(lambda: context))
-        device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
-        far = Far(sockets, device)
-        device.start()
-        assert far.carries()
-        context.destroy(0)
-        device.join(5)
+        far = carry_in_a_thread(sockets, context)
         far.out.close()
         getattr(far, "in").close()
 
@@ -236,16 +241,13 @@ def test_threads_and_descriptors_come_back_when_threads_have_run(sockets, monkey
     baseline.check()
 
 
-@pytest.mark.skipif(PATCHED, reason="a device's thread is a greenlet of this hub then")
 def test_a_thread_makes_no_hub_to_leave(sockets, context, monkeypatch):
     made = []
-    monkeypatch.setattr(gevent.hub.Hub, "__init__", lambda hub, *args: made.append(hub))
-    device = devices.ThreadDevice(zmq.QUEUE, zmq.PULL, zmq.PUSH)
-    far = Far(sockets, device)
-    device.start()
-    assert far.carries()
-    context.destroy(0)
-    device.join(5)
+    real = gevent.hub.Hub.__init__
+    monkeypatch.setattr(
+        gevent.hub.Hub, "__init__", lambda hub, *args: (made.append(hub), real(hub, *args))[1]
+    )
+    carry_in_a_thread(sockets, context)
     assert made == []
 
 

@@ -1,6 +1,7 @@
 """OS threads without greenlets: they wait in the system, and need no hub, which gevent would never free."""
 
 import os
+import textwrap
 
 import gevent
 import pytest
@@ -211,53 +212,45 @@ def test_a_child_of_such_a_thread_has_greenlets_in_its_main_thread():
     assert done.stdout == "b'from a greenlet'\n"
 
 
-def test_the_main_thread_has_a_hub_at_once():
-    """A signal handler may begin greenlets there, which are to run while it waits."""
-    run(
-        """
-        import signal
-        import gevent
+IMPORTED_BY = {
+    "itself": """
         import gzmqhelper as zmq
-
-        context = zmq.Context()
-        a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        a.bind("inproc://main")
-        b.connect("inproc://main")
-        signal.signal(signal.SIGALRM, lambda *_: gevent.spawn(b.send, b"from a greenlet"))
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        assert a.recv(timeout=10) == b"from a greenlet"
-        """
-    )
-
-
-def test_it_has_one_whoever_imports_the_library_first():
-    run(
-        """
-        import _thread
-        import signal
-        import gevent
-        from gevent.monkey import get_original
-
-        begun, imported = get_original("_thread", "allocate_lock")(), []
+        """,
+    "another": """
+        from gevent.monkey import get_original  # (and not `life`, which imports it)
 
         def import_it():
-            with begun:
-                import gzmqhelper
-                imported.append(gzmqhelper)
+            import gzmqhelper
+            imported.append(gzmqhelper)
 
+        imported = []
         get_original("_thread", "start_new_thread")(import_it, ())
         while not imported:
             get_original("time", "sleep")(0.01)
-        with begun:
-            [zmq] = imported
-        context = zmq.Context()
-        a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
-        a.bind("inproc://main")
-        b.connect("inproc://main")
-        signal.signal(signal.SIGALRM, lambda *_: gevent.spawn(b.send, b"from a greenlet"))
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        assert a.recv(timeout=10) == b"from a greenlet"
-        """
+        [zmq] = imported
+        """,
+}
+
+
+@pytest.mark.parametrize("imports", IMPORTED_BY.values(), ids=IMPORTED_BY)
+def test_the_main_thread_has_a_hub_at_once_whoever_imports_the_library_first(imports):
+    """A signal handler may begin greenlets there, which are to run while it waits."""
+    run(
+        textwrap.dedent(imports)
+        + textwrap.dedent(
+            """
+            import signal
+            import gevent
+
+            context = zmq.Context()
+            a, b = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+            a.bind("inproc://main")
+            b.connect("inproc://main")
+            signal.signal(signal.SIGALRM, lambda *_: gevent.spawn(b.send, b"from a greenlet"))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            assert a.recv(timeout=10) == b"from a greenlet"
+            """
+        )
     )
 
 
@@ -269,6 +262,7 @@ def test_a_child_frees_once_what_a_thread_that_has_ended_has_left():
         import time
         from gevent.monkey import get_original
         from life import OsThread
+        from support import threads
         import gzmqhelper as zmq
 
         pull = zmq.Context().socket(zmq.PULL)
@@ -280,20 +274,16 @@ def test_a_child_frees_once_what_a_thread_that_has_ended_has_left():
             except zmq.Again:
                 kept.append(zmq.helper())
 
-        def companions():
-            return len(os.listdir("/proc/self/task"))
-
         wait()  # this one's companion goes on watch
-        before = companions()
+        before = threads()
         OsThread(wait, hub=False).join()
         end = time.monotonic() + 5
-        while companions() > before and time.monotonic() < end:
+        while threads() > before and time.monotonic() < end:
             get_original("time", "sleep")(0.01)
         if (child := get_original("os", "fork")()) == 0:
             kept.clear()
             os._exit(0)
         print(get_original("os", "waitpid")(child, 0)[1])
-        """,
-        env={"MALLOC_CHECK_": "3"},
+        """
     )
     assert done.stdout == "0\n"
